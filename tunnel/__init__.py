@@ -1,0 +1,1 @@
+"""cluster-tunnel: reach the complete Kubernetes API of clusters on private networks."""

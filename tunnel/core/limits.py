@@ -1,0 +1,84 @@
+"""Every bound of the protocol and of HTTP as it is carried, with its reason.
+
+Sizes are in bytes, times in seconds. What an operator may want to change is a setting whose default
+stands here; what both ends must agree on is part of docs/protocol.md.
+"""
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+# HTTP/1.1 as clients send it -------------------------------------------------------------------
+
+HEAD_BYTES: Final = 256 * KIB
+"""Request line and fields together. `kubectl exec -- sh -c SCRIPT` puts the script in the target: 60 KB of
+arguments, percent-encoded, become up to 180 KB. The apiserver itself takes 1 MiB."""
+
+TARGET_BYTES: Final = 192 * KIB
+"""The request target alone."""
+
+FIELD_COUNT: Final = 256
+"""Fields in one head; kubectl sends about 10, a browser behind a service proxy about 40."""
+
+FIELD_BYTES: Final = 64 * KIB
+"""One field's name and value; service-account tokens with many audiences reach 8 KiB."""
+
+RESPONSE_HEAD_BYTES: Final = 256 * KIB
+"""A response's status line and fields."""
+
+EARLY_BYTES: Final = 64 * KIB
+"""What a client may send behind an upgrade before the upstream's 101; it waits at the stub."""
+
+HEAD_SECONDS: Final = 32.0
+"""From a head's first byte to its last; the apiserver's own header time-out is 32 s."""
+
+IDLE_SECONDS: Final = 300.0
+"""How long a kept-alive client connection may be silent between requests (Go's clients drop theirs after 90 s)."""
+
+HANDSHAKE_SECONDS: Final = 10.0
+"""A TLS handshake, from the first byte; Go's clients give up after 10 s as well."""
+
+CLOSE_SECONDS: Final = 30.0
+"""How long the other direction of a spliced pair may drain after one side ended, and a polite close may take."""
+
+# Between agent and stub ------------------------------------------------------------------------
+
+FRAME_BYTES: Final = 1 * MIB
+"""The payload of one frame, in either direction. The largest is a REQUEST: head plus inline body."""
+
+INLINE_BODY_BYTES: Final = 64 * KIB
+"""A request body up to this travels inside its REQUEST frame, so that the stub can still retry it elsewhere."""
+
+DATA_BYTES: Final = 64 * KIB
+"""The payload of one DATA frame on a response channel, and of an HTTP/2 frame: larger ones cost more per byte."""
+
+SMALL_RESPONSE_BYTES: Final = 64 * KIB
+"""The stub always takes this much of a response at once, so that a small response frees its channel at its last byte."""
+
+STREAM_WINDOW_BYTES: Final = 256 * KIB
+"""The first flow-control window of a body's stream."""
+
+STREAM_WINDOW_MAX_BYTES: Final = 16 * MIB
+"""How far a body's window may grow while it is drained: 16 MiB in flight carry 160 MB/s over a 100 ms round trip."""
+
+SESSION_WINDOW_BYTES: Final = 2**31 - 1
+"""The connection's own window never limits: only a body's stream may wait (design: one slow upload stalls only itself)."""
+
+WRITE_HIGH_BYTES: Final = 64 * KIB
+"""Bodies are written to a session only while less than this waits in front of them, so a request never waits behind more."""
+
+READ_BUDGET_BYTES: Final = 32 * KIB
+"""What one stream may deliver in one turn of the event loop before the others get theirs."""
+
+PING_SECONDS: Final = 5.0
+"""Between two PINGs on a session, each way."""
+
+PONG_SECONDS: Final = 8.0
+"""A PING without an answer for this long ends the session and its channels."""
+
+REPORT_SECONDS: Final = 5.0
+"""Between two REPORTs of an agent."""
+
+HELLO_SECONDS: Final = 10.0
+"""From the end of the handshake to the peer's HELLO."""
