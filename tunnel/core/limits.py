@@ -82,3 +82,6 @@ REPORT_SECONDS: Final = 5.0
 
 HELLO_SECONDS: Final = 10.0
 """From the end of the handshake to the peer's HELLO."""
+
+SESSION_BODY_BYTES: Final = 256 * MIB
+"""What the windows of all bodies of one session may grow by, in sum: sixteen uploads at full size, or 1 000 small ones."""

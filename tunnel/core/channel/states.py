@@ -1,0 +1,52 @@
+"""The life of a response channel as a table; anything that is not in it is an error.
+
+`TRANSITIONS` knows both ends: what the agent sends is what the stub receives, so one table serves both, and the two can
+never disagree about what may come next. docs/protocol.md shows the same table and a test compares the two.
+"""
+
+from enum import Enum, auto
+from typing import Final
+
+
+class ChannelState(Enum):
+    """Where a response channel stands."""
+
+    GREETING = auto()
+    IDLE = auto()
+    RESPONDING = auto()
+    ENDED = auto()
+    RAW = auto()
+    CLOSED = auto()
+
+
+class ChannelInput(Enum):
+    """What can happen on it."""
+
+    HELLO = auto()
+    HEAD = auto()
+    HEAD_101 = auto()
+    DATA = auto()
+    END_SMALL = auto()
+    END_LARGE = auto()
+    DONE = auto()
+    ABORT = auto()
+    REJECT = auto()
+    CLOSE = auto()
+
+
+_S, _I = ChannelState, ChannelInput
+
+TRANSITIONS: Final[dict[tuple[ChannelState, ChannelInput], ChannelState]] = {
+    (_S.GREETING, _I.HELLO): _S.IDLE,
+    (_S.GREETING, _I.REJECT): _S.CLOSED,
+    (_S.IDLE, _I.HEAD): _S.RESPONDING,
+    (_S.IDLE, _I.HEAD_101): _S.RAW,
+    (_S.RESPONDING, _I.DATA): _S.RESPONDING,
+    # A small response frees the channel with its last byte; for any other the agent waits for the stub's DONE, so that
+    # no response ever queues behind one that a slow client has not taken yet.
+    (_S.RESPONDING, _I.END_SMALL): _S.IDLE,
+    (_S.RESPONDING, _I.END_LARGE): _S.ENDED,
+    (_S.RESPONDING, _I.ABORT): _S.CLOSED,
+    (_S.ENDED, _I.DONE): _S.IDLE,
+    **{(state, _I.CLOSE): _S.CLOSED for state in ChannelState},
+}

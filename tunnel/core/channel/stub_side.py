@@ -1,0 +1,211 @@
+"""A response channel as the stub sees it: bytes in, events out. The agent is not trusted.
+
+DATA is passed on as it arrives, in pieces, without waiting for its frame to be whole: a view of the shared read buffer
+goes from the agent's connection to the client's without a copy of our own.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from tunnel.core import limits
+from tunnel.core.channel.states import TRANSITIONS, ChannelInput, ChannelState
+from tunnel.core.errors import LocalMisuse, PeerViolation
+from tunnel.core.wire.control import AgentHello
+from tunnel.core.wire.exchange import BODY_UNKNOWN, Head
+from tunnel.core.wire.framing import FRAME_HEADER, FrameType, encode_frame
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelGreeted:
+    """The agent said which session this channel belongs to."""
+
+    hello: AgentHello
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseStarted:
+    """A response's head arrived. Behind a 101 the channel is raw."""
+
+    head: Head
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseData:
+    """Some of the body; a view that is valid only until the next call."""
+
+    data: memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseEnded:
+    """The body is whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseAborted:
+    """The agent could not finish the body; the client must see it cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawReceived:
+    """Bytes of the spliced connection; a view that is valid only until the next call."""
+
+    data: memoryview
+
+
+ChannelEvent = ChannelGreeted | ResponseStarted | ResponseData | ResponseEnded | ResponseAborted | RawReceived
+
+_ENDED: Final = ResponseEnded()
+_LARGEST_FRAME: Final = limits.RESPONSE_HEAD_BYTES
+
+
+class StubChannel:
+    """One channel's protocol state on the stub's side."""
+
+    __slots__ = ("_data_left", "_length_left", "_partial", "_small", "state")
+
+    def __init__(self) -> None:
+        self.state = ChannelState.GREETING
+        self._partial = bytearray()  # the beginning of a frame other than DATA
+        self._data_left = 0  # of the DATA frame that is passing through
+        self._length_left = 0  # of the announced body, or BODY_UNKNOWN
+        self._small = True  # whether the running response frees the channel by itself
+
+    def receive(self, data: memoryview) -> list[ChannelEvent]:
+        """Return what `data` says.
+
+        Raises:
+            PeerViolation: the agent broke the protocol; the channel is useless from here on.
+        """
+        events: list[ChannelEvent] = []
+        position, end = 0, len(data)
+        while position < end:
+            if self.state is ChannelState.RAW:
+                events.append(RawReceived(data[position:]))
+                break
+            if self._data_left:
+                position = self._pass_data(data, position, end, events)
+            elif self._partial:
+                position = self._complete(data, position, events)
+            else:
+                position = self._begin(data, position, end, events)
+        return events
+
+    def send_done(self) -> bytes:
+        """Say that the client has taken the response; the agent may use the channel again."""
+        self._step(ChannelInput.DONE)
+        return encode_frame(FrameType.DONE)
+
+    @property
+    def awaits_done(self) -> bool:
+        """Whether the response is whole and the agent waits for DONE."""
+        return self.state is ChannelState.ENDED
+
+    def close(self) -> None:
+        """Note that the connection is gone."""
+        self._step(ChannelInput.CLOSE)
+
+    def _step(self, what: ChannelInput) -> None:
+        try:
+            self.state = TRANSITIONS[self.state, what]
+        except KeyError:
+            raise LocalMisuse(f"{what.name} in state {self.state.name}") from None
+
+    def _receive_step(self, what: ChannelInput) -> None:
+        try:
+            self.state = TRANSITIONS[self.state, what]
+        except KeyError:
+            raise PeerViolation(f"{what.name} on a response channel in state {self.state.name}") from None
+
+    def _pass_data(self, data: memoryview, position: int, end: int, events: list[ChannelEvent]) -> int:
+        stop = min(end, position + self._data_left)
+        self._data_left -= stop - position
+        events.append(ResponseData(data[position:stop]))
+        return stop
+
+    def _begin(self, data: memoryview, position: int, end: int, events: list[ChannelEvent]) -> int:
+        """A frame starts at `position`; take it where it is whole, else remember its beginning."""
+        if end - position < FRAME_HEADER.size:
+            self._partial += data[position:]
+            return end
+        kind: int
+        length: int
+        kind, length = FRAME_HEADER.unpack_from(data, position)
+        start = position + FRAME_HEADER.size
+        if kind == FrameType.DATA:
+            self._begin_data(length)
+            return start
+        self._check_length(kind, length)
+        if end - start < length:
+            self._partial += data[position:]
+            return end
+        self._take(kind, bytes(data[start : start + length]), events)
+        return start + length
+
+    def _complete(self, data: memoryview, position: int, events: list[ChannelEvent]) -> int:
+        """Add to the remembered beginning just what its frame still lacks."""
+        partial = self._partial
+        if len(partial) < FRAME_HEADER.size:
+            missing = FRAME_HEADER.size - len(partial)
+            partial += data[position : position + missing]
+            position = min(len(data), position + missing)
+            if len(partial) < FRAME_HEADER.size:
+                return position
+        kind: int
+        length: int
+        kind, length = FRAME_HEADER.unpack_from(partial)
+        if kind == FrameType.DATA:
+            partial.clear()
+            self._begin_data(length)
+            return position
+        self._check_length(kind, length)
+        missing = FRAME_HEADER.size + length - len(partial)
+        partial += data[position : position + missing]
+        if len(partial) == FRAME_HEADER.size + length:
+            payload = bytes(partial[FRAME_HEADER.size :])
+            partial.clear()
+            self._take(kind, payload, events)
+        return min(len(data), position + missing)
+
+    def _check_length(self, kind: int, length: int) -> None:
+        if length > _LARGEST_FRAME:
+            raise PeerViolation(f"frame of type {kind:#04x} announces {length} bytes, above {_LARGEST_FRAME}")
+
+    def _begin_data(self, length: int) -> None:
+        self._receive_step(ChannelInput.DATA)
+        if length > limits.FRAME_BYTES:
+            raise PeerViolation(f"DATA announces {length} bytes, above {limits.FRAME_BYTES}")
+        if self._length_left != BODY_UNKNOWN:
+            if length > self._length_left:
+                raise PeerViolation("more DATA than the response's length")
+            self._length_left -= length
+        self._data_left = length
+
+    def _take(self, kind: int, payload: bytes, events: list[ChannelEvent]) -> None:
+        match kind:
+            case FrameType.HEAD:
+                events.append(self._take_head(payload))
+            case FrameType.END:
+                self._take_end()
+                events.append(_ENDED)
+            case FrameType.ABORT:
+                self._receive_step(ChannelInput.ABORT)
+                events.append(ResponseAborted())
+            case FrameType.HELLO:
+                self._receive_step(ChannelInput.HELLO)
+                events.append(ChannelGreeted(AgentHello.decode(payload)))
+            case _:
+                # Frames of a later version are skipped, so that either end can be upgraded first.
+                pass
+
+    def _take_head(self, payload: bytes) -> ResponseStarted:
+        head = Head.decode(payload)
+        self._receive_step(ChannelInput.HEAD_101 if head.response.status == 101 else ChannelInput.HEAD)
+        self._length_left = 0 if head.bodiless else head.length
+        self._small = head.small
+        return ResponseStarted(head)
+
+    def _take_end(self) -> None:
+        self._receive_step(ChannelInput.END_SMALL if self._small else ChannelInput.END_LARGE)
+        if self._length_left > 0:
+            raise PeerViolation(f"END {self._length_left} bytes before the response's length")

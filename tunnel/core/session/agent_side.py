@@ -1,0 +1,227 @@
+"""A session as the agent runs it: it hears requests and their bodies, and sends reports and refusals."""
+
+from typing import Final
+
+from h2.events import ConnectionTerminated, DataReceived, Event, RequestReceived, StreamEnded, StreamReset
+
+from tunnel.core import limits
+from tunnel.core.errors import LocalMisuse, PeerViolation
+from tunnel.core.identifiers import RequestId
+from tunnel.core.session.events import AgentEvent, BodyBroken, BodyEnded, BodyReceived, SessionClosed
+from tunnel.core.session.http2 import LANE_STREAM, ErrorCodes, TunnelConnection
+from tunnel.core.session.lane import Lane
+from tunnel.core.session.liveness import Liveness
+from tunnel.core.session.window import BodyWindow, WindowBudget
+from tunnel.core.wire.control import Active, AgentHello, Drain, Reject, Report, StubHello
+from tunnel.core.wire.exchange import Cancel, Refused, Request
+from tunnel.core.wire.framing import FrameType
+
+_CONNECTION_CREDIT_STEP: Final = 64 * limits.MIB
+_OK: Final = [(b":status", b"200")]
+
+
+class AgentSession:
+    """One session's protocol state on the agent's side.
+
+    Args:
+        now: the monotonic time in seconds.
+        window_budget_bytes: what the windows of all bodies may grow by, in sum.
+    """
+
+    def __init__(self, now: float, window_budget_bytes: int = limits.SESSION_BODY_BYTES) -> None:
+        self._http2 = TunnelConnection(client_side=False)
+        self._http2.start()
+        self._lane = Lane(self._http2)
+        self._liveness = Liveness(now)
+        self._budget = WindowBudget(window_budget_bytes)
+        self._announced: set[RequestId] = set()
+        self._unwanted: set[RequestId] = set()
+        self._bodies: dict[int, RequestId] = {}
+        self._windows: dict[RequestId, tuple[int, BodyWindow]] = {}
+        self._last_request = RequestId(0)
+        self._received = 0
+        self.stub: StubHello | None = None
+
+    def receive(self, data: bytes | memoryview, now: float) -> list[AgentEvent]:
+        """Return what `data` says.
+
+        Raises:
+            PeerViolation: the stub broke the protocol; send `output()` and close.
+        """
+        self._liveness.heard(now)
+        self._return_connection_credit(len(data))
+        events: list[AgentEvent] = []
+        for event in self._http2.receive(data):
+            self._take(event, events)
+        return events
+
+    def output(self) -> bytes:
+        """Return the bytes to write now; empty where there is nothing."""
+        self._lane.flush()
+        data: bytes = self._http2.data_to_send()
+        return data
+
+    def tick(self, now: float) -> bool:
+        """Do what is due at `now`; return whether the stub has to be given up."""
+        if self._liveness.lost(now):
+            return True
+        if self._liveness.ping_is_due(now):
+            self._http2.ping(b"\0" * 8)
+        return False
+
+    @property
+    def next_tick(self) -> float:
+        """When to call `tick`, as monotonic time."""
+        return self._liveness.next_check
+
+    def send_hello(self, hello: AgentHello) -> None:
+        """Answer the stub's HELLO."""
+        if self.stub is None:
+            raise LocalMisuse("HELLO before the stub's")
+        self._lane.queue(hello.encode())
+
+    def send_report(self, report: Report) -> None:
+        """Tell the stub how this agent is."""
+        self._lane.queue(report.encode())
+
+    def send_refused(self, refused: Refused) -> None:
+        """Answer a request with a Status that the stub writes."""
+        self._lane.queue(refused.encode())
+
+    def send_drain(self, reason: str) -> None:
+        """Ask for no new requests."""
+        self._lane.queue(Drain(reason).encode())
+
+    def send_reject(self, reason: str) -> None:
+        """Say why this session is about to be closed."""
+        self._lane.queue(Reject(reason).encode())
+
+    def body_consumed(self, request: RequestId, amount: int) -> None:
+        """Return credit for `amount` bytes that the upstream took, or that were thrown away."""
+        entry = self._windows.get(request)
+        if entry is None:
+            return
+        stream, window = entry
+        credit = window.consume(amount)
+        if credit and stream in self._http2.streams:
+            self._http2.increment_flow_control_window(credit, stream)
+
+    def refuse_body(self, request: RequestId) -> None:
+        """Take no more of a body; one whose stream is still on its way is refused when it comes."""
+        if request in self._announced:
+            self._announced.remove(request)
+            self._unwanted.add(request)
+        entry = self._windows.get(request)
+        if entry is not None:
+            self._http2.reset_stream(entry[0], ErrorCodes.NO_ERROR)
+            self._close(entry[0])
+
+    def _return_connection_credit(self, amount: int) -> None:
+        # The connection's window never limits: it starts at 2 GiB and is refilled long before it is used up.
+        self._received += amount
+        if self._received >= _CONNECTION_CREDIT_STEP:
+            used = limits.SESSION_WINDOW_BYTES - self._http2.inbound_flow_control_window
+            if used > 0:
+                self._http2.increment_flow_control_window(used)
+            self._received = 0
+
+    def _close(self, stream: int) -> None:
+        self._http2.forget(stream)
+        request = self._bodies.pop(stream, None)
+        if request is not None:
+            _, window = self._windows.pop(request)
+            window.close()
+
+    def _take(self, event: Event, events: list[AgentEvent]) -> None:
+        match event:
+            case DataReceived():
+                self._take_data(event, events)
+            case RequestReceived():
+                self._take_stream(event)
+            case StreamEnded() | StreamReset():
+                self._take_end(event, events)
+            case ConnectionTerminated():
+                events.append(SessionClosed(f"the stub ended the session (code {event.error_code})"))
+            case _:
+                pass
+
+    def _take_stream(self, event: RequestReceived) -> None:
+        """The stub opened a stream: the first is the lane, each other a body that a REQUEST announced."""
+        stream = event.stream_id or 0
+        if stream == LANE_STREAM:
+            self._lane.opened()
+            self._http2.send_headers(LANE_STREAM, _OK)
+            return
+        path = dict(event.headers or []).get(b":path", b"")
+        number = path.removeprefix(b"/body/")
+        request = RequestId(int(number)) if number.isdigit() and len(number) < 20 else RequestId(0)
+        if request in self._unwanted:
+            self._unwanted.remove(request)
+            self._http2.reset_stream(stream, ErrorCodes.NO_ERROR)
+            self._http2.forget(stream)
+            return
+        if request not in self._announced:
+            raise PeerViolation("a body without its REQUEST")
+        self._announced.remove(request)
+        self._bodies[stream] = request
+        self._windows[request] = (stream, BodyWindow(self._budget))
+
+    def _take_data(self, event: DataReceived, events: list[AgentEvent]) -> None:
+        stream, data = event.stream_id or 0, event.data or b""
+        if stream == LANE_STREAM:
+            for kind, payload in self._lane.receive(data):
+                self._take_frame(kind, payload, events)
+        elif stream in self._bodies:
+            request = self._bodies[stream]
+            padding = (event.flow_controlled_length or 0) - len(data)
+            if padding:
+                self.body_consumed(request, padding)
+            if data:
+                events.append(BodyReceived(request, data))
+
+    def _take_end(self, event: StreamEnded | StreamReset, events: list[AgentEvent]) -> None:
+        stream = event.stream_id or 0
+        if stream == LANE_STREAM:
+            events.append(SessionClosed("the stub ended the lane"))
+            return
+        request = self._bodies.get(stream)
+        if request is None:
+            return
+        if isinstance(event, StreamEnded):
+            events.append(BodyEnded(request))
+            self._http2.send_headers(stream, _OK, end_stream=True)
+        else:
+            events.append(BodyBroken(request))
+        self._close(stream)
+
+    def _take_frame(self, kind: int, payload: bytes, events: list[AgentEvent]) -> None:
+        if self.stub is None and kind not in {FrameType.HELLO, FrameType.REJECT}:
+            raise PeerViolation(f"frame of type {kind:#04x} before HELLO")
+        match kind:
+            case FrameType.REQUEST:
+                events.append(self._take_request(payload))
+            case FrameType.CANCEL:
+                events.append(Cancel.decode(payload))
+            case FrameType.HELLO if self.stub is None:
+                self.stub = StubHello.decode(payload)
+                events.append(self.stub)
+            case FrameType.HELLO:
+                raise PeerViolation("a second HELLO")
+            case FrameType.ACTIVE:
+                events.append(Active.decode(payload))
+            case FrameType.DRAIN:
+                events.append(Drain.decode(payload))
+            case FrameType.REJECT:
+                events.append(Reject.decode(payload))
+            case _:
+                # Frames of a later version are skipped, so that either end can be upgraded first.
+                pass
+
+    def _take_request(self, payload: bytes) -> Request:
+        request = Request.decode(payload)
+        if request.id <= self._last_request:
+            raise PeerViolation(f"request id {request.id} after {self._last_request}")
+        self._last_request = request.id
+        if request.body_stream:
+            self._announced.add(request.id)
+        return request

@@ -1,0 +1,248 @@
+"""Control messages: what both ends say about themselves. One class per frame, able to write and read its payload.
+
+They are JSON objects, whose unknown keys are ignored, so that a later version can add some.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+from tunnel.core.errors import PeerViolation
+from tunnel.core.wire.framing import FrameType, encode_frame
+
+VERSIONS: Final = (1,)
+"""The protocol versions this end speaks."""
+
+CAPABILITY_LIMIT: Final = 64
+"""Names in one HELLO list, at most; more is a peer that wants to fill memory."""
+
+
+def _read_json(payload: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise PeerViolation("a control message is not JSON") from error
+    if not isinstance(value, dict):
+        raise PeerViolation("a control message is not a JSON object")
+    return value
+
+
+def _text(value: dict[str, Any], key: str, limit: int = 256) -> str:
+    found = value.get(key, "")
+    if not isinstance(found, str) or len(found) > limit or not found.isprintable():
+        raise PeerViolation(f"{key!r} is not a printable text of at most {limit} characters")
+    return found
+
+
+def _number(value: dict[str, Any], key: str) -> int:
+    found = value.get(key, 0)
+    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < 2**63:
+        raise PeerViolation(f"{key!r} is not a whole number")
+    return found
+
+
+def _texts(value: dict[str, Any], key: str) -> tuple[str, ...]:
+    found = value.get(key, [])
+    if not isinstance(found, list) or len(found) > CAPABILITY_LIMIT:
+        raise PeerViolation(f"{key!r} is not a list of at most {CAPABILITY_LIMIT} texts")
+    return tuple(_text({key: item}, key) for item in found)
+
+
+def _versions(value: dict[str, Any]) -> tuple[int, ...]:
+    found = value.get("versions")
+    if not isinstance(found, list) or not 0 < len(found) <= CAPABILITY_LIMIT:
+        raise PeerViolation("'versions' is not a list of numbers")
+    return tuple(_number({"versions": item}, "versions") for item in found)
+
+
+def choose_version(theirs: tuple[int, ...]) -> int | None:
+    """Return the highest version that both ends speak, or None."""
+    return max(set(VERSIONS) & set(theirs), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class StubHello:
+    """The first frame on every connection an agent dialled, from the stub.
+
+    Attributes:
+        versions: protocol versions the stub speaks.
+        instance: this stub process; a new one after every start.
+        worker: which of its processes answered.
+        instances: every stub instance this one knows of, itself included.
+        token: on a session, the secret its response channels must present; empty on a channel.
+        cluster: the cluster that the stub read from the agent's certificate, for the agent's log.
+        software: name and version, for logs.
+    """
+
+    instance: str
+    worker: int = 0
+    instances: tuple[str, ...] = ()
+    token: str = field(default="", repr=False)
+    cluster: str = ""
+    software: str = ""
+    versions: tuple[int, ...] = VERSIONS
+
+    def encode(self) -> bytes:
+        """Return the frame."""
+        content = {
+            "versions": self.versions,
+            "instance": self.instance,
+            "worker": self.worker,
+            "instances": self.instances,
+            "token": self.token,
+            "cluster": self.cluster,
+            "software": self.software,
+        }
+        return encode_frame(FrameType.HELLO, json.dumps(content).encode())
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Self:
+        """Read a payload. Raises PeerViolation."""
+        value = _read_json(payload)
+        return cls(
+            instance=_text(value, "instance"),
+            worker=_number(value, "worker"),
+            instances=_texts(value, "instances"),
+            token=_text(value, "token"),
+            cluster=_text(value, "cluster"),
+            software=_text(value, "software"),
+            versions=_versions(value),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AgentHello:
+    """The agent's answer: on a session who it is, on a channel the session's token.
+
+    Attributes:
+        versions: protocol versions the agent speaks.
+        name: the agent's own name, for people; identity comes from its certificate alone.
+        capabilities: optional features it has.
+        token: on a channel, the token of the session it belongs to.
+        software: name and version, for logs.
+    """
+
+    name: str = ""
+    capabilities: tuple[str, ...] = ()
+    token: str = field(default="", repr=False)
+    software: str = ""
+    versions: tuple[int, ...] = VERSIONS
+
+    def encode(self) -> bytes:
+        """Return the frame."""
+        content = {
+            "versions": self.versions,
+            "name": self.name,
+            "capabilities": self.capabilities,
+            "token": self.token,
+            "software": self.software,
+        }
+        return encode_frame(FrameType.HELLO, json.dumps(content).encode())
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Self:
+        """Read a payload. Raises PeerViolation."""
+        value = _read_json(payload)
+        return cls(
+            name=_text(value, "name"),
+            capabilities=_texts(value, "capabilities"),
+            token=_text(value, "token"),
+            software=_text(value, "software"),
+            versions=_versions(value),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Why this end closes the connection instead of using it; both ends log it."""
+
+    reason: str
+
+    def encode(self) -> bytes:
+        """Return the frame."""
+        return encode_frame(FrameType.REJECT, json.dumps({"reason": self.reason[:256]}).encode())
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Self:
+        """Read a payload. Raises PeerViolation."""
+        return cls(_text(_read_json(payload), "reason"))
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """The stub that sends this holds the lease named, in the epoch given."""
+
+    lease: str
+    epoch: int
+
+    def encode(self) -> bytes:
+        """Return the frame."""
+        return encode_frame(FrameType.ACTIVE, json.dumps({"lease": self.lease, "epoch": self.epoch}).encode())
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Self:
+        """Read a payload. Raises PeerViolation."""
+        value = _read_json(payload)
+        return cls(_text(value, "lease"), _number(value, "epoch"))
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """An agent's state, sent periodically; the stub's pick rests on it.
+
+    Attributes:
+        upstream_reachable: whether the apiserver answered lately.
+        upstream_milliseconds: how long its last answer took.
+        requests: requests in flight.
+        pipes: spliced upgrades open.
+        draining: whether the agent takes no new requests.
+        upstream_version: the apiserver's version, or empty.
+    """
+
+    upstream_reachable: bool = True
+    upstream_milliseconds: int = 0
+    requests: int = 0
+    pipes: int = 0
+    draining: bool = False
+    upstream_version: str = ""
+
+    def encode(self) -> bytes:
+        """Return the frame."""
+        content = {
+            "upstreamReachable": self.upstream_reachable,
+            "upstreamMilliseconds": self.upstream_milliseconds,
+            "requests": self.requests,
+            "pipes": self.pipes,
+            "draining": self.draining,
+            "upstreamVersion": self.upstream_version,
+        }
+        return encode_frame(FrameType.REPORT, json.dumps(content).encode())
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Self:
+        """Read a payload. Raises PeerViolation."""
+        value = _read_json(payload)
+        return cls(
+            upstream_reachable=bool(value.get("upstreamReachable", True)),
+            upstream_milliseconds=_number(value, "upstreamMilliseconds"),
+            requests=_number(value, "requests"),
+            pipes=_number(value, "pipes"),
+            draining=bool(value.get("draining", False)),
+            upstream_version=_text(value, "upstreamVersion"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """No new requests, please; what runs goes on."""
+
+    reason: str = ""
+
+    def encode(self) -> bytes:
+        """Return the frame."""
+        return encode_frame(FrameType.DRAIN, json.dumps({"reason": self.reason[:256]}).encode())
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Self:
+        """Read a payload. Raises PeerViolation."""
+        return cls(_text(_read_json(payload), "reason"))
