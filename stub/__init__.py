@@ -1,0 +1,1 @@
+"""The public end: verifies users, asks agents, carries the answers."""

@@ -14,7 +14,7 @@ Receiving code raises only `PeerViolation` (tunnel wire) or `Refusal` (a client'
 escapes from it is a bug in this project.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class TunnelError(Exception):
@@ -148,3 +148,30 @@ class GatewayTimeout(Refusal):
     """The hop behind this one did not answer in time."""
 
     code, reason = 504, "Timeout"
+
+
+REFUSALS: Final[dict[int, type[Refusal]]] = {
+    refusal.code: refusal
+    for refusal in (
+        BadRequest,
+        Unauthorized,
+        Forbidden,
+        NotFound,
+        MethodNotAllowed,
+        TooLarge,
+        ExpectationFailed,
+        WrongCluster,
+        TooManyRequests,
+        HeadTooLarge,
+        NotImplementedHere,
+        BadGateway,
+        Unavailable,
+        GatewayTimeout,
+    )
+}
+"""Every refusal by its status."""
+
+
+def refusal_of(code: int, message: str) -> Refusal:
+    """Return the refusal with this status; one that the table does not know is the hop's own fault (502)."""
+    return REFUSALS.get(code, BadGateway)(message)

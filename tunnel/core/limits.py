@@ -85,3 +85,34 @@ HELLO_SECONDS: Final = 10.0
 
 SESSION_BODY_BYTES: Final = 256 * MIB
 """What the windows of all bodies of one session may grow by, in sum: sixteen uploads at full size, or 1 000 small ones."""
+
+LANE_WINDOW_BYTES: Final = 16 * MIB
+"""The lane's window. Its credit is returned on receipt, so this covers only what is under way: 160 MB/s at 100 ms."""
+
+BODY_STREAMS: Final = 10_000
+"""HTTP/2 streams of one session at once: the lane and the bodies under way, those announced included."""
+
+GREETING_BYTES: Final = 16 * KIB
+"""A frame from the stub on a response channel: HELLO, REJECT and DONE, nothing larger."""
+
+REFUSAL_BYTES: Final = 1 * KIB
+"""The message of a REFUSED, in UTF-8."""
+
+TEXT_CHARACTERS: Final = 256
+"""One text in a control message: a name, a reason, a version."""
+
+LIST_ENTRIES: Final = 64
+"""Entries of one list in a control message; more is a peer that wants to fill memory."""
+
+HEADER_TABLE_BYTES: Final = 4 * KIB
+"""The HPACK table, whatever the peer would store: it is searched line by line, 64 KiB took 337 µs a head."""
+
+CONTROL_FRAMES_PER_SECOND: Final = 1_000
+"""PINGs, SETTINGS, empty DATA and what else HTTP/2 has no use for here, from one peer. An honest one sends one PING in 5 s
+(a library that measures bandwidth perhaps one per round trip); each is answered, so a flood would fill the outbound buffer."""
+
+STREAM_FRAMES_PER_SECOND: Final = 4 * BODY_STREAMS
+"""HEADERS and RST_STREAM from one peer: every body may end at once, and as many begin behind them."""
+
+LINGER_SECONDS: Final = 5.0
+"""How long a client that is still sending is read behind its answer, so that a reset does not destroy that answer."""

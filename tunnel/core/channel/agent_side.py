@@ -1,5 +1,6 @@
 """A response channel as the agent sees it: it writes one response at a time and waits for the stub's DONE where it must."""
 
+from tunnel.core import limits
 from tunnel.core.channel.states import TRANSITIONS, ChannelInput, ChannelState
 from tunnel.core.errors import LocalMisuse, PeerViolation
 from tunnel.core.wire.control import AgentHello, Reject, StubHello
@@ -8,9 +9,6 @@ from tunnel.core.wire.framing import FRAME_HEADER, FrameBuffer, FrameType, encod
 
 END_FRAME = encode_frame(FrameType.END)
 ABORT_FRAME = encode_frame(FrameType.ABORT)
-
-# The stub sends HELLO, REJECT and DONE on a channel, nothing large.
-_LARGEST_FRAME = 16 * 1024
 
 
 def data_header(length: int) -> bytes:
@@ -26,7 +24,7 @@ class AgentChannel:
     def __init__(self) -> None:
         self.state = ChannelState.GREETING
         self.hello: StubHello | None = None
-        self._frames = FrameBuffer(_LARGEST_FRAME)
+        self._frames = FrameBuffer(limits.GREETING_BYTES)
         self._small = True
 
     def receive(self, data: bytes) -> bool:
@@ -36,7 +34,10 @@ class AgentChannel:
 
         Raises:
             PeerViolation: the stub broke the protocol, or rejects the channel (the text says why).
+            LocalMisuse: the channel is raw.
         """
+        if self.state is ChannelState.RAW:
+            raise LocalMisuse("the channel is raw: what it brings is not frames")
         changed = False
         for kind, payload in self._frames.receive(data):
             changed = self._take(kind, payload) or changed
@@ -44,22 +45,24 @@ class AgentChannel:
 
     def _take(self, kind: int, payload: bytes) -> bool:
         match kind:
-            case FrameType.HELLO if self.hello is None:
+            case FrameType.HELLO:
+                if self.hello is not None:
+                    raise PeerViolation("a second HELLO on a response channel")
                 self.hello = StubHello.decode(payload)
-            case FrameType.DONE if self.state is ChannelState.ENDED:
-                self.state = TRANSITIONS[self.state, ChannelInput.DONE]
+            case FrameType.DONE:
+                self._receive_step(ChannelInput.DONE)
             case FrameType.REJECT:
+                self._receive_step(ChannelInput.REJECT)
                 raise PeerViolation(f"the stub rejects the channel: {Reject.decode(payload).reason}")
-            case FrameType.HELLO | FrameType.DONE:
-                raise PeerViolation(
-                    f"{FrameType(kind).name} on a response channel in state {self.state.name}"
-                )
             case _:
+                # Frames of a later version are skipped, so that either end can be upgraded first.
                 return False
         return True
 
     def send_hello(self, hello: AgentHello) -> bytes:
         """Answer the stub's HELLO with the session's token; the channel is idle from here on."""
+        if self.hello is None:
+            raise LocalMisuse("HELLO before the stub's")
         self._step(ChannelInput.HELLO)
         return hello.encode()
 
@@ -88,3 +91,9 @@ class AgentChannel:
             self.state = TRANSITIONS[self.state, what]
         except KeyError:
             raise LocalMisuse(f"{what.name} in state {self.state.name}") from None
+
+    def _receive_step(self, what: ChannelInput) -> None:
+        try:
+            self.state = TRANSITIONS[self.state, what]
+        except KeyError:
+            raise PeerViolation(f"{what.name} on a response channel in state {self.state.name}") from None

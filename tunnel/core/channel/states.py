@@ -38,7 +38,6 @@ _S, _I = ChannelState, ChannelInput
 
 TRANSITIONS: Final[dict[tuple[ChannelState, ChannelInput], ChannelState]] = {
     (_S.GREETING, _I.HELLO): _S.IDLE,
-    (_S.GREETING, _I.REJECT): _S.CLOSED,
     (_S.IDLE, _I.HEAD): _S.RESPONDING,
     (_S.IDLE, _I.HEAD_101): _S.RAW,
     (_S.RESPONDING, _I.DATA): _S.RESPONDING,
@@ -48,5 +47,7 @@ TRANSITIONS: Final[dict[tuple[ChannelState, ChannelInput], ChannelState]] = {
     (_S.RESPONDING, _I.END_LARGE): _S.ENDED,
     (_S.RESPONDING, _I.ABORT): _S.CLOSED,
     (_S.ENDED, _I.DONE): _S.IDLE,
+    # In every state that has frames: an agent may have begun a response before it hears that its HELLO was refused.
+    **{(state, _I.REJECT): _S.CLOSED for state in (_S.GREETING, _S.IDLE, _S.RESPONDING, _S.ENDED)},
     **{(state, _I.CLOSE): _S.CLOSED for state in ChannelState},
 }

@@ -10,7 +10,7 @@ from typing import Final
 from tunnel.core import limits
 from tunnel.core.channel.states import TRANSITIONS, ChannelInput, ChannelState
 from tunnel.core.errors import LocalMisuse, PeerViolation
-from tunnel.core.wire.control import AgentHello
+from tunnel.core.wire.control import AgentHello, Reject
 from tunnel.core.wire.exchange import BODY_UNKNOWN, Head
 from tunnel.core.wire.framing import FRAME_HEADER, FrameType, encode_frame
 
@@ -194,6 +194,9 @@ class StubChannel:
             case FrameType.HELLO:
                 self._receive_step(ChannelInput.HELLO)
                 events.append(ChannelGreeted(AgentHello.decode(payload)))
+            case FrameType.REJECT:
+                self._receive_step(ChannelInput.REJECT)
+                raise PeerViolation(f"the agent rejects the channel: {Reject.decode(payload).reason}")
             case _:
                 # Frames of a later version are skipped, so that either end can be upgraded first.
                 pass

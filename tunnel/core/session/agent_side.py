@@ -1,23 +1,18 @@
 """A session as the agent runs it: it hears requests and their bodies, and sends reports and refusals."""
 
-from typing import Final
-
 from h2.events import ConnectionTerminated, DataReceived, Event, RequestReceived, StreamEnded, StreamReset
 
 from tunnel.core import limits
 from tunnel.core.errors import LocalMisuse, PeerViolation
 from tunnel.core.identifiers import RequestId
-from tunnel.core.session.events import AgentEvent, BodyBroken, BodyEnded, BodyReceived, SessionClosed
-from tunnel.core.session.http2 import LANE_STREAM, ErrorCodes, TunnelConnection
+from tunnel.core.session.events import AgentEvent, SessionClosed
+from tunnel.core.session.http2 import LANE_STREAM, TunnelConnection
+from tunnel.core.session.incoming import IncomingBodies
 from tunnel.core.session.lane import Lane
 from tunnel.core.session.liveness import Liveness
-from tunnel.core.session.window import BodyWindow, WindowBudget
 from tunnel.core.wire.control import Active, AgentHello, Drain, Reject, Report, StubHello
 from tunnel.core.wire.exchange import Cancel, Refused, Request
 from tunnel.core.wire.framing import FrameType
-
-_CONNECTION_CREDIT_STEP: Final = 64 * limits.MIB
-_OK: Final = [(b":status", b"200")]
 
 
 class AgentSession:
@@ -33,13 +28,8 @@ class AgentSession:
         self._http2.start()
         self._lane = Lane(self._http2)
         self._liveness = Liveness(now)
-        self._budget = WindowBudget(window_budget_bytes)
-        self._announced: set[RequestId] = set()
-        self._unwanted: set[RequestId] = set()
-        self._bodies: dict[int, RequestId] = {}
-        self._windows: dict[RequestId, tuple[int, BodyWindow]] = {}
+        self._bodies = IncomingBodies(self._http2, window_budget_bytes)
         self._last_request = RequestId(0)
-        self._received = 0
         self.stub: StubHello | None = None
 
     def receive(self, data: bytes | memoryview, now: float) -> list[AgentEvent]:
@@ -49,9 +39,8 @@ class AgentSession:
             PeerViolation: the stub broke the protocol; send `output()` and close.
         """
         self._liveness.heard(now)
-        self._return_connection_credit(len(data))
         events: list[AgentEvent] = []
-        for event in self._http2.receive(data):
+        for event in self._http2.receive(data, now):
             self._take(event, events)
         return events
 
@@ -63,7 +52,7 @@ class AgentSession:
 
     def tick(self, now: float) -> bool:
         """Do what is due at `now`; return whether the stub has to be given up."""
-        if self._liveness.lost(now):
+        if self._http2.ended or self._liveness.lost(now):
             return True
         if self._liveness.ping_is_due(now):
             self._http2.ping(b"\0" * 8)
@@ -73,6 +62,11 @@ class AgentSession:
     def next_tick(self) -> float:
         """When to call `tick`, as monotonic time."""
         return self._liveness.next_check
+
+    @property
+    def lane_waiting_bytes(self) -> int:
+        """Frames that the stub's lane window does not take, or that wait for the stub to open the lane."""
+        return self._lane.waiting_bytes
 
     def send_hello(self, hello: AgentHello) -> None:
         """Answer the stub's HELLO."""
@@ -97,40 +91,19 @@ class AgentSession:
         self._lane.queue(Reject(reason).encode())
 
     def body_consumed(self, request: RequestId, amount: int) -> None:
-        """Return credit for `amount` bytes that the upstream took, or that were thrown away."""
-        entry = self._windows.get(request)
-        if entry is None:
-            return
-        stream, window = entry
-        credit = window.consume(amount)
-        if credit and stream in self._http2.streams:
-            self._http2.increment_flow_control_window(credit, stream)
+        """Return credit for `amount` bytes that the upstream took, or that were thrown away.
+
+        It is due for every byte of a body, also behind its BodyEnded: until then it counts as memory of this process.
+
+        Raises:
+            LocalMisuse: more was consumed than received.
+        """
+        self._bodies.consumed(request, amount)
 
     def refuse_body(self, request: RequestId) -> None:
-        """Take no more of a body; one whose stream is still on its way is refused when it comes."""
-        if request in self._announced:
-            self._announced.remove(request)
-            self._unwanted.add(request)
-        entry = self._windows.get(request)
-        if entry is not None:
-            self._http2.reset_stream(entry[0], ErrorCodes.NO_ERROR)
-            self._close(entry[0])
-
-    def _return_connection_credit(self, amount: int) -> None:
-        # The connection's window never limits: it starts at 2 GiB and is refilled long before it is used up.
-        self._received += amount
-        if self._received >= _CONNECTION_CREDIT_STEP:
-            used = limits.SESSION_WINDOW_BYTES - self._http2.inbound_flow_control_window
-            if used > 0:
-                self._http2.increment_flow_control_window(used)
-            self._received = 0
-
-    def _close(self, stream: int) -> None:
-        self._http2.forget(stream)
-        request = self._bodies.pop(stream, None)
-        if request is not None:
-            _, window = self._windows.pop(request)
-            window.close()
+        """Take no more of a body and count what came of it as thrown away; one whose stream is still on its way is refused
+        when it comes. Does nothing where there is no such body."""
+        self._bodies.refuse(request)
 
     def _take(self, event: Event, events: list[AgentEvent]) -> None:
         match event:
@@ -150,49 +123,28 @@ class AgentSession:
         stream = event.stream_id or 0
         if stream == LANE_STREAM:
             self._lane.opened()
-            self._http2.send_headers(LANE_STREAM, _OK)
-            return
-        path = dict(event.headers or []).get(b":path", b"")
-        number = path.removeprefix(b"/body/")
-        request = RequestId(int(number)) if number.isdigit() and len(number) < 20 else RequestId(0)
-        if request in self._unwanted:
-            self._unwanted.remove(request)
-            self._http2.reset_stream(stream, ErrorCodes.NO_ERROR)
-            self._http2.forget(stream)
-            return
-        if request not in self._announced:
-            raise PeerViolation("a body without its REQUEST")
-        self._announced.remove(request)
-        self._bodies[stream] = request
-        self._windows[request] = (stream, BodyWindow(self._budget))
+            self._http2.answer(LANE_STREAM, end=False)
+        else:
+            self._bodies.open(stream, dict(event.headers or []).get(b":path", b""))
 
     def _take_data(self, event: DataReceived, events: list[AgentEvent]) -> None:
         stream, data = event.stream_id or 0, event.data or b""
+        flow_controlled = event.flow_controlled_length or 0
         if stream == LANE_STREAM:
-            for kind, payload in self._lane.receive(data):
+            for kind, payload in self._lane.receive(data, flow_controlled):
                 self._take_frame(kind, payload, events)
-        elif stream in self._bodies:
-            request = self._bodies[stream]
-            padding = (event.flow_controlled_length or 0) - len(data)
-            if padding:
-                self.body_consumed(request, padding)
-            if data:
-                events.append(BodyReceived(request, data))
+        elif (received := self._bodies.receive(stream, data, flow_controlled)) is not None:
+            events.append(received)
 
     def _take_end(self, event: StreamEnded | StreamReset, events: list[AgentEvent]) -> None:
         stream = event.stream_id or 0
         if stream == LANE_STREAM:
             events.append(SessionClosed("the stub ended the lane"))
             return
-        request = self._bodies.get(stream)
-        if request is None:
-            return
-        if isinstance(event, StreamEnded):
-            events.append(BodyEnded(request))
-            self._http2.send_headers(stream, _OK, end_stream=True)
-        else:
-            events.append(BodyBroken(request))
-        self._close(stream)
+        ended = isinstance(event, StreamEnded)
+        what = self._bodies.end(stream) if ended else self._bodies.broken(stream)
+        if what is not None:
+            events.append(what)
 
     def _take_frame(self, kind: int, payload: bytes, events: list[AgentEvent]) -> None:
         if self.stub is None and kind not in {FrameType.HELLO, FrameType.REJECT}:
@@ -223,5 +175,5 @@ class AgentSession:
             raise PeerViolation(f"request id {request.id} after {self._last_request}")
         self._last_request = request.id
         if request.body_stream:
-            self._announced.add(request.id)
+            self._bodies.announce(request)
         return request

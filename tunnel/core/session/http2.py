@@ -4,37 +4,61 @@
   much as receiving it (76 against 15 µs).
 - It counts open streams by looking at each; with 4 000 uploads that was 420 µs a request. Here all streams are the
   stub's, and closed ones are forgotten as they close, so the count is the size of a dict.
-- HPACK's Huffman coding costs 37 µs a head and saves bytes that do not matter here.
+- HPACK's Huffman coding costs 37 µs a head and saves bytes that do not matter here; a peer's larger table would cost more.
+- It answers every PING, SETTINGS and late DATA into a buffer without bounds, and stores up to 16 MiB of a frame before it
+  looks at the length.
 """
 
 from typing import Any, Final
 
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import ConnectionState, H2Connection
 from h2.errors import ErrorCodes
 from h2.events import Event
-from h2.exceptions import ProtocolError
+from h2.exceptions import DenialOfServiceError, FrameTooLargeError, ProtocolError, StreamClosedError
 from h2.settings import SettingCodes
+from h2.stream import StreamClosedBy
 from hpack import Encoder
-from hyperframe.frame import DataFrame, Frame
+from hyperframe.frame import (
+    DataFrame,
+    Frame,
+    HeadersFrame,
+    PushPromiseFrame,
+    RstStreamFrame,
+    WindowUpdateFrame,
+)
 
 from tunnel.core import limits
 from tunnel.core.errors import PeerViolation
+from tunnel.core.session.frame_rate import FrameRate
 
 LANE_STREAM: Final = 1
 """The stub's first stream carries the lane."""
 
-BODY_STREAMS: Final = 10_000
-"""Bodies under way at once in one session. A stalled one costs the agent its window, which `limits` caps in sum."""
-
 # RFC 9113 §6.9.1 starts the connection's window at 65 535.
 _FIRST_CONNECTION_WINDOW: Final = 65_535
+_CONNECTION_CREDIT_STEP: Final = 64 * limits.MIB
+_OK: Final = [(b":status", b"200")]
+_FRAME_HEADER_BYTES: Final = 9
+_LENGTH_BYTES: Final = 3
 
 
 class _PlainEncoder(Encoder):
     def encode(self, headers: Any, huffman: bool = False) -> bytes:
         encoded: bytes = super().encode(headers, huffman=huffman)
         return encoded
+
+    @property
+    def header_table_size(self) -> int:
+        return self.header_table.maxsize
+
+    @header_table_size.setter
+    def header_table_size(self, value: int) -> None:
+        self.header_table.maxsize = min(value, limits.HEADER_TABLE_BYTES)
+        if self.header_table.resized:
+            # RFC 7541 §4.2 asks for the smallest size since the last head and for the last one, not for each.
+            changes = [*self.table_size_changes, self.header_table.maxsize]
+            self.table_size_changes = [min(changes), changes[-1]]
 
 
 class TunnelConnection(H2Connection):
@@ -56,6 +80,9 @@ class TunnelConnection(H2Connection):
             )
         )
         self.encoder = _PlainEncoder()
+        self._stream_frames = FrameRate(limits.STREAM_FRAMES_PER_SECOND)
+        self._control_frames = FrameRate(limits.CONTROL_FRAMES_PER_SECOND)
+        self._now = 0.0
 
     def start(self) -> None:
         """Queue the preface, the settings and the connection's window."""
@@ -64,27 +91,76 @@ class TunnelConnection(H2Connection):
         settings: dict[SettingCodes | int, int] = {
             SettingCodes.MAX_FRAME_SIZE: limits.DATA_BYTES,
             SettingCodes.INITIAL_WINDOW_SIZE: limits.STREAM_WINDOW_BYTES,
-            SettingCodes.MAX_CONCURRENT_STREAMS: BODY_STREAMS,
+            SettingCodes.MAX_CONCURRENT_STREAMS: limits.BODY_STREAMS,
             SettingCodes.ENABLE_PUSH: 0,
         }
         if not self.config.client_side:
             del settings[SettingCodes.ENABLE_PUSH]  # RFC 9113 §6.5.2: only a client sends it
         self.update_settings(settings)
+        # In force from here on, not from the peer's acknowledgement: h2 would refuse a large frame that arrives in the
+        # same chunk as that.
+        self.max_inbound_frame_size = limits.DATA_BYTES
         self.increment_flow_control_window(limits.SESSION_WINDOW_BYTES - _FIRST_CONNECTION_WINDOW)
 
-    def receive(self, data: bytes | memoryview) -> list[Event]:
-        """Return the events in `data`.
+    def receive(self, data: bytes | memoryview, now: float) -> list[Event]:
+        """Return the events in `data`, which arrived at `now`.
 
         Raises:
             PeerViolation: the peer broke HTTP/2. h2 has raised plain ValueError, KeyError and IndexError on hostile input, so
                 anything that escapes from it is the peer's doing.
         """
+        self._now = now
         try:
-            return self.receive_data(data)
+            events = self.receive_data(data)
+            if len(self.incoming_buffer._data) >= _FRAME_HEADER_BYTES:
+                self._check_incomplete_frame()
         except ProtocolError as error:
             raise PeerViolation(f"HTTP/2: {type(error).__name__}: {str(error)[:200]}") from error
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
             raise PeerViolation(f"HTTP/2: malformed input ({type(error).__name__})") from error
+        self._return_connection_credit()
+        return events
+
+    # Sending. h2 raises where a stream or the connection has ended, which a peer can do between any two events of one
+    # chunk; there is nobody left to hear it then, so these do nothing.
+
+    @property
+    def ended(self) -> bool:
+        """Whether either side has sent GOAWAY: nothing can be sent or received any more."""
+        return self.state_machine.state is ConnectionState.CLOSED
+
+    def is_open(self, stream_id: int) -> bool:
+        """Whether anything can still be sent about this stream."""
+        stream = self.streams.get(stream_id)
+        return stream is not None and not stream.closed and not self.ended
+
+    def room(self, stream_id: int) -> int:
+        """How many bytes the peer takes on this stream now; never negative, although a window can be (RFC 9113 §6.9.2)."""
+        stream = self.streams.get(stream_id)
+        if stream is None or stream.closed or self.ended:
+            return 0
+        return max(0, min(self.outbound_flow_control_window, stream.outbound_flow_control_window))
+
+    @property
+    def largest_data(self) -> int:
+        """The largest DATA frame to send: a peer may allow more, but larger ones cost more per byte."""
+        return min(self.max_outbound_frame_size, limits.DATA_BYTES)
+
+    def give_credit(self, amount: int, stream_id: int) -> None:
+        """Let the peer send `amount` more bytes on a stream."""
+        if self.is_open(stream_id):
+            self.increment_flow_control_window(amount, stream_id)
+
+    def answer(self, stream_id: int, *, end: bool) -> None:
+        """Send the response head of a stream; it says nothing, but HTTP/2 asks for one."""
+        if self.is_open(stream_id):
+            self.send_headers(stream_id, _OK, end_stream=end)
+
+    def break_stream(self, stream_id: int, code: ErrorCodes) -> None:
+        """Reset a stream and forget it."""
+        if self.is_open(stream_id):
+            self.reset_stream(stream_id, code)
+        self.forget(stream_id)
 
     def forget(self, stream_id: int) -> None:
         """Drop a stream that is closed in both directions, as h2 itself would at its next count."""
@@ -93,15 +169,55 @@ class TunnelConnection(H2Connection):
             del self.streams[stream_id]
             self._closed_streams[stream_id] = stream.closed_by
 
+    # What h2 does otherwise -------------------------------------------------------------------------
+
     def _open_streams(self, remainder: int) -> int:
         return len(self.streams) if remainder == 1 else 0
 
     def _receive_frame(self, frame: Frame) -> list[Event]:
         if frame.__class__ is not DataFrame:
+            self._count(frame)
             return super()._receive_frame(frame)
+        if not frame.data and "END_STREAM" not in frame.flags:
+            self._count(frame)
         frames, events = self._receive_data_frame(frame)
         self._prepare_for_sending(frames)
         return events
 
+    def _count(self, frame: Frame) -> None:
+        kind = frame.__class__
+        if kind is WindowUpdateFrame:  # as many as the DATA it answers, and never answered itself
+            return
+        if kind is PushPromiseFrame:
+            # h2 takes pushes, uncounted, until its SETTINGS are acknowledged.
+            raise ProtocolError("PUSH_PROMISE although nothing may be pushed")
+        rate = self._stream_frames if kind in (HeadersFrame, RstStreamFrame) else self._control_frames
+        if not rate.take(self._now):
+            raise DenialOfServiceError(
+                f"more than {rate.per_second} frames like {kind.__name__} in one second"
+            )
 
-__all__ = ["BODY_STREAMS", "LANE_STREAM", "ErrorCodes", "TunnelConnection"]
+    def _handle_data_on_closed_stream(
+        self, events: list[Event], exc: StreamClosedError, frame: DataFrame
+    ) -> tuple[list[Frame], list[Event]]:
+        # h2 answers each of these with a RST_STREAM, and a refused body may still bring many. The connection's credit
+        # for them goes back with all other (`_return_connection_credit`).
+        closed_by = self._stream_closed_by(frame.stream_id)
+        if exc._events or closed_by not in (StreamClosedBy.SEND_RST_STREAM, None):
+            raise exc
+        return [], events
+
+    def _check_incomplete_frame(self) -> None:
+        length = int.from_bytes(self.incoming_buffer._data[:_LENGTH_BYTES], "big")
+        if length > self.max_inbound_frame_size:
+            self._terminate_connection(ErrorCodes.FRAME_SIZE_ERROR)
+            raise FrameTooLargeError(f"a frame of {length} bytes, above {self.max_inbound_frame_size}")
+
+    def _return_connection_credit(self) -> None:
+        # The connection's window never limits: it starts at 2 GiB and is refilled long before it is used up.
+        used = limits.SESSION_WINDOW_BYTES - self.inbound_flow_control_window
+        if used >= _CONNECTION_CREDIT_STEP and not self.ended:
+            self.increment_flow_control_window(used)
+
+
+__all__ = ["LANE_STREAM", "ErrorCodes", "TunnelConnection"]

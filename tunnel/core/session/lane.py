@@ -7,9 +7,6 @@ from tunnel.core import limits
 from tunnel.core.session.http2 import LANE_STREAM, TunnelConnection
 from tunnel.core.wire.framing import FrameBuffer
 
-LANE_WINDOW_BYTES: Final = 16 * limits.MIB
-"""Lane credit is returned on receipt, so this only has to cover what is under way: 16 MiB is 160 MB/s at 100 ms."""
-
 _CREDIT_STEP: Final = 1 * limits.MIB
 
 
@@ -18,9 +15,13 @@ class Lane:
 
     Args:
         connection: the session's HTTP/2 connection.
+
+    Attributes:
+        waiting_bytes: queued and not yet taken by the window.
+        sent_bytes: handed to the HTTP/2 connection so far.
     """
 
-    __slots__ = ("_connection", "_frames", "_owed", "_waiting", "waiting_bytes")
+    __slots__ = ("_connection", "_frames", "_owed", "_waiting", "sent_bytes", "waiting_bytes")
 
     def __init__(self, connection: TunnelConnection) -> None:
         self._connection = connection
@@ -28,18 +29,18 @@ class Lane:
         self._waiting: list[bytes] = []
         self._owed = 0
         self.waiting_bytes = 0
+        self.sent_bytes = 0
 
     def opened(self) -> None:
         """Give the peer the lane's whole credit, as soon as the stream exists."""
-        self._connection.increment_flow_control_window(
-            LANE_WINDOW_BYTES - limits.STREAM_WINDOW_BYTES, LANE_STREAM
-        )
+        self._connection.give_credit(limits.LANE_WINDOW_BYTES - limits.STREAM_WINDOW_BYTES, LANE_STREAM)
 
-    def receive(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield the frames that `data` completes, and return its credit now and then. Raises PeerViolation."""
-        self._owed += len(data)
+    def receive(self, data: bytes, flow_controlled: int) -> Iterator[tuple[int, bytes]]:
+        """Yield the frames that `data` completes, and return its credit (`flow_controlled` bytes, padding included) now and
+        then. Raises PeerViolation."""
+        self._owed += flow_controlled
         if self._owed >= _CREDIT_STEP:
-            self._connection.increment_flow_control_window(self._owed, LANE_STREAM)
+            self._connection.give_credit(self._owed, LANE_STREAM)
             self._owed = 0
         return self._frames.receive(data)
 
@@ -52,14 +53,17 @@ class Lane:
         """Move what the window allows into the HTTP/2 connection: all frames of one turn leave as one DATA."""
         if not self._waiting:
             return
-        data = b"".join(self._waiting) if len(self._waiting) > 1 else self._waiting[0]
         connection = self._connection
-        position = 0
-        room = min(len(data), connection.local_flow_control_window(LANE_STREAM))
+        room = min(self.waiting_bytes, connection.room(LANE_STREAM))
+        if not room:
+            return
+        data = b"".join(self._waiting) if len(self._waiting) > 1 else self._waiting[0]
+        position, largest = 0, connection.largest_data
         while position < room:
-            stop = min(room, position + connection.max_outbound_frame_size)
+            stop = min(room, position + largest)
             whole = stop - position == len(data)
             connection.send_data(LANE_STREAM, data if whole else data[position:stop])
             position = stop
         self._waiting = [data[position:]] if position < len(data) else []
         self.waiting_bytes = len(data) - position
+        self.sent_bytes += position

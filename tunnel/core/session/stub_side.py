@@ -11,28 +11,22 @@ from h2.events import (
     DataReceived,
     Event,
     RemoteSettingsChanged,
-    ResponseReceived,
     StreamEnded,
     StreamReset,
     WindowUpdated,
 )
+from h2.settings import SettingCodes
 
 from tunnel.core.errors import LocalMisuse, PeerViolation
 from tunnel.core.identifiers import RequestId
-from tunnel.core.session.events import BodyRefused, BodyWanted, SessionClosed, StubEvent
-from tunnel.core.session.http2 import LANE_STREAM, ErrorCodes, TunnelConnection
+from tunnel.core.session.events import SessionClosed, StubEvent
+from tunnel.core.session.http2 import LANE_STREAM, TunnelConnection
 from tunnel.core.session.lane import Lane
 from tunnel.core.session.liveness import Liveness
+from tunnel.core.session.outgoing import OutgoingBodies, stream_head
 from tunnel.core.wire.control import Active, AgentHello, Drain, Reject, Report, StubHello
 from tunnel.core.wire.exchange import Cancel, Refused, Request
 from tunnel.core.wire.framing import FrameType
-
-_LANE_HEADERS = [
-    (b":method", b"POST"),
-    (b":scheme", b"https"),
-    (b":authority", b"agent"),
-    (b":path", b"/lane"),
-]
 
 
 class StubSession:
@@ -46,13 +40,13 @@ class StubSession:
     def __init__(self, hello: StubHello, now: float) -> None:
         self._http2 = TunnelConnection(client_side=True)
         self._http2.start()
-        self._http2.send_headers(LANE_STREAM, _LANE_HEADERS)
+        self._http2.send_headers(LANE_STREAM, stream_head(b"/lane"))
         self._lane = Lane(self._http2)
         self._lane.opened()
         self._lane.queue(hello.encode())
+        self._bodies = OutgoingBodies(self._http2, self._lane)
         self._liveness = Liveness(now)
-        self._bodies: dict[RequestId, int] = {}
-        self._requests: dict[int, RequestId] = {}
+        self._windows_raised = False
         self.agent: AgentHello | None = None
 
     def receive(self, data: bytes | memoryview, now: float) -> list[StubEvent]:
@@ -63,8 +57,12 @@ class StubSession:
         """
         self._liveness.heard(now)
         events: list[StubEvent] = []
-        for event in self._http2.receive(data):
+        for event in self._http2.receive(data, now):
             self._take(event, events)
+        events += self._bodies.open_waiting()
+        if self._windows_raised:
+            self._windows_raised = False
+            events += self._bodies.all_wanted()
         return events
 
     def output(self) -> bytes:
@@ -75,7 +73,7 @@ class StubSession:
 
     def tick(self, now: float) -> bool:
         """Do what is due at `now`; return whether the agent has to be given up."""
-        if self._liveness.lost(now):
+        if self._http2.ended or self._liveness.lost(now):
             return True
         if self._liveness.ping_is_due(now):
             self._http2.ping(b"\0" * 8)
@@ -91,11 +89,22 @@ class StubSession:
         """Frames that the agent's lane window does not take."""
         return self._lane.waiting_bytes
 
+    @property
+    def body_streams_left(self) -> int:
+        """How many more requests with `body_stream` the session takes now."""
+        return self._bodies.left
+
     def send_request(self, request: Request) -> None:
-        """Queue a request; where its body follows on a stream, open that too."""
+        """Queue a request; where its body follows on a stream, that opens behind it.
+
+        Raises:
+            LocalMisuse: `body_streams_left` is 0 and it needs one, or it is larger than a frame; nothing was sent.
+        """
+        if request.body_stream and not self._bodies.left:
+            raise LocalMisuse(f"request {request.id} needs a stream for its body, and none is left")
         self._lane.queue(request.encode())
         if request.body_stream:
-            self._open_body(request.id)
+            self._bodies.open(request.id)
 
     def send_cancel(self, request: RequestId) -> None:
         """Say that an answer is no longer wanted."""
@@ -113,19 +122,9 @@ class StubSession:
         """Say why this session is about to be closed."""
         self._lane.queue(Reject(reason).encode())
 
-    def _open_body(self, request: RequestId) -> None:
-        stream = self._http2.get_next_available_stream_id()
-        headers = [*_LANE_HEADERS[:3], (b":path", b"/body/%d" % request)]
-        # The lane goes first: the agent must know the request before its body.
-        self._lane.flush()
-        self._http2.send_headers(stream, headers)
-        self._bodies[request] = stream
-        self._requests[stream] = request
-
     def body_room(self, request: RequestId) -> int:
-        """How many bytes of this body the agent's window takes now."""
-        stream = self._bodies.get(request)
-        return 0 if stream is None else self._http2.local_flow_control_window(stream)
+        """How many bytes of this body the agent's window takes now; 0 also where its stream waits behind the lane."""
+        return self._bodies.room(request)
 
     def send_body(self, request: RequestId, data: bytes | memoryview) -> None:
         """Queue part of a body, at most `body_room` bytes.
@@ -133,71 +132,45 @@ class StubSession:
         Raises:
             LocalMisuse: there is no such body, or `data` is longer than its window.
         """
-        stream = self._bodies.get(request)
-        if stream is None or len(data) > self._http2.local_flow_control_window(stream):
-            raise LocalMisuse(f"{len(data)} body bytes for request {request} have no room")
-        largest = self._http2.max_outbound_frame_size
-        for start in range(0, len(data), largest):
-            self._http2.send_data(stream, data[start : start + largest])
+        self._bodies.send(request, data)
 
     def end_body(self, request: RequestId) -> None:
         """Say that a body is whole."""
-        stream = self._bodies.get(request)
-        if stream is not None:
-            self._http2.end_stream(stream)
-            self._close(stream)
+        self._bodies.end(request)
 
     def break_body(self, request: RequestId) -> None:
         """Break a body off; the upstream must see it cut."""
-        stream = self._bodies.get(request)
-        if stream is not None:
-            self._http2.reset_stream(stream, ErrorCodes.CANCEL)
-            self._close(stream)
-
-    def _close(self, stream: int) -> None:
-        """Forget a body whose stream is closed in both directions."""
-        self._http2.forget(stream)
-        if stream not in self._http2.streams:
-            request = self._requests.pop(stream, None)
-            if request is not None:
-                del self._bodies[request]
+        self._bodies.break_off(request)
 
     def _take(self, event: Event, events: list[StubEvent]) -> None:
         match event:
             case DataReceived():
                 self._take_data(event, events)
             case WindowUpdated():
-                self._take_window(event.stream_id or 0, events)
+                events += self._bodies.take_window(event.stream_id or 0)
             case RemoteSettingsChanged():
-                events.extend(BodyWanted(request) for request in self._bodies)
+                change = event.changed_settings.get(SettingCodes.INITIAL_WINDOW_SIZE)
+                self._windows_raised |= change is not None and change.new_value > (change.original_value or 0)
             case StreamReset() | StreamEnded():
-                self._take_end(event, events)
+                self._take_end(event.stream_id or 0, events)
             case ConnectionTerminated():
                 events.append(SessionClosed(f"the agent ended the session (code {event.error_code})"))
-            case ResponseReceived() | _:
+            case _:
                 pass
 
     def _take_data(self, event: DataReceived, events: list[StubEvent]) -> None:
-        if event.stream_id != LANE_STREAM:
+        if event.stream_id == LANE_STREAM:
+            for kind, payload in self._lane.receive(event.data or b"", event.flow_controlled_length or 0):
+                self._take_frame(kind, payload, events)
+        elif event.data:
+            # An empty one ends the stream for HTTP/2 libraries that cannot end it with the head.
             raise PeerViolation("DATA on a body's stream")
-        for kind, payload in self._lane.receive(event.data or b""):
-            self._take_frame(kind, payload, events)
 
-    def _take_window(self, stream: int, events: list[StubEvent]) -> None:
-        if stream == 0:
-            events.extend(BodyWanted(request) for request in self._bodies)
-        elif stream in self._requests:
-            events.append(BodyWanted(self._requests[stream]))
-
-    def _take_end(self, event: StreamReset | StreamEnded, events: list[StubEvent]) -> None:
-        stream = event.stream_id or 0
+    def _take_end(self, stream: int, events: list[StubEvent]) -> None:
         if stream == LANE_STREAM:
             events.append(SessionClosed("the agent ended the lane"))
-            return
-        request = self._requests.get(stream)
-        if request is not None and isinstance(event, StreamReset):
-            events.append(BodyRefused(request))
-        self._close(stream)
+        else:
+            events += self._bodies.take_end(stream)
 
     def _take_frame(self, kind: int, payload: bytes, events: list[StubEvent]) -> None:
         if self.agent is None and kind not in {FrameType.HELLO, FrameType.REJECT}:

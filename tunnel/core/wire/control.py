@@ -1,25 +1,34 @@
 """Control messages: what both ends say about themselves. One class per frame, able to write and read its payload.
 
-They are JSON objects, whose unknown keys are ignored, so that a later version can add some.
+They are JSON objects in UTF-8, whose unknown keys are ignored, so that a later version can add some. What is written is
+cut to what may be read: a reason with a line break must not cost the session that carries it.
 """
 
 import json
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
+from tunnel.core import limits
 from tunnel.core.errors import PeerViolation
 from tunnel.core.wire.framing import FrameType, encode_frame
 
 VERSIONS: Final = (1,)
 """The protocol versions this end speaks."""
 
-CAPABILITY_LIMIT: Final = 64
-"""Names in one HELLO list, at most; more is a peer that wants to fill memory."""
+
+def _shown(text: str) -> str:
+    """Return `text` as the peer will take it."""
+    cut = text[: limits.TEXT_CHARACTERS]
+    return cut if cut.isprintable() else "".join(c if c.isprintable() else "?" for c in cut)
+
+
+def _frame(kind: FrameType, content: dict[str, Any]) -> bytes:
+    return encode_frame(kind, json.dumps(content).encode())
 
 
 def _read_json(payload: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(payload)
+        value = json.loads(payload.decode())  # else json guesses UTF-16 and UTF-32
     except (ValueError, RecursionError) as error:
         raise PeerViolation("a control message is not JSON") from error
     if not isinstance(value, dict):
@@ -27,10 +36,17 @@ def _read_json(payload: bytes) -> dict[str, Any]:
     return value
 
 
-def _text(value: dict[str, Any], key: str, limit: int = 256) -> str:
+def _text(value: dict[str, Any], key: str) -> str:
     found = value.get(key, "")
-    if not isinstance(found, str) or len(found) > limit or not found.isprintable():
-        raise PeerViolation(f"{key!r} is not a printable text of at most {limit} characters")
+    if not isinstance(found, str) or len(found) > limits.TEXT_CHARACTERS or not found.isprintable():
+        raise PeerViolation(f"{key!r} is not a printable text of at most {limits.TEXT_CHARACTERS} characters")
+    return found
+
+
+def _flag(value: dict[str, Any], key: str, default: bool) -> bool:
+    found = value.get(key, default)
+    if not isinstance(found, bool):
+        raise PeerViolation(f"{key!r} is neither true nor false")
     return found
 
 
@@ -43,14 +59,14 @@ def _number(value: dict[str, Any], key: str) -> int:
 
 def _texts(value: dict[str, Any], key: str) -> tuple[str, ...]:
     found = value.get(key, [])
-    if not isinstance(found, list) or len(found) > CAPABILITY_LIMIT:
-        raise PeerViolation(f"{key!r} is not a list of at most {CAPABILITY_LIMIT} texts")
+    if not isinstance(found, list) or len(found) > limits.LIST_ENTRIES:
+        raise PeerViolation(f"{key!r} is not a list of at most {limits.LIST_ENTRIES} texts")
     return tuple(_text({key: item}, key) for item in found)
 
 
 def _versions(value: dict[str, Any]) -> tuple[int, ...]:
     found = value.get("versions")
-    if not isinstance(found, list) or not 0 < len(found) <= CAPABILITY_LIMIT:
+    if not isinstance(found, list) or not 0 < len(found) <= limits.LIST_ENTRIES:
         raise PeerViolation("'versions' is not a list of numbers")
     return tuple(_number({"versions": item}, "versions") for item in found)
 
@@ -88,12 +104,12 @@ class StubHello:
             "versions": self.versions,
             "instance": self.instance,
             "worker": self.worker,
-            "instances": self.instances,
+            "instances": self.instances[: limits.LIST_ENTRIES],
             "token": self.token,
             "cluster": self.cluster,
-            "software": self.software,
+            "software": _shown(self.software),
         }
-        return encode_frame(FrameType.HELLO, json.dumps(content).encode())
+        return _frame(FrameType.HELLO, content)
 
     @classmethod
     def decode(cls, payload: bytes) -> Self:
@@ -132,12 +148,12 @@ class AgentHello:
         """Return the frame."""
         content = {
             "versions": self.versions,
-            "name": self.name,
+            "name": _shown(self.name),
             "capabilities": self.capabilities,
             "token": self.token,
-            "software": self.software,
+            "software": _shown(self.software),
         }
-        return encode_frame(FrameType.HELLO, json.dumps(content).encode())
+        return _frame(FrameType.HELLO, content)
 
     @classmethod
     def decode(cls, payload: bytes) -> Self:
@@ -160,7 +176,7 @@ class Reject:
 
     def encode(self) -> bytes:
         """Return the frame."""
-        return encode_frame(FrameType.REJECT, json.dumps({"reason": self.reason[:256]}).encode())
+        return _frame(FrameType.REJECT, {"reason": _shown(self.reason)})
 
     @classmethod
     def decode(cls, payload: bytes) -> Self:
@@ -177,7 +193,7 @@ class Active:
 
     def encode(self) -> bytes:
         """Return the frame."""
-        return encode_frame(FrameType.ACTIVE, json.dumps({"lease": self.lease, "epoch": self.epoch}).encode())
+        return _frame(FrameType.ACTIVE, {"lease": self.lease, "epoch": self.epoch})
 
     @classmethod
     def decode(cls, payload: bytes) -> Self:
@@ -214,20 +230,20 @@ class Report:
             "requests": self.requests,
             "pipes": self.pipes,
             "draining": self.draining,
-            "upstreamVersion": self.upstream_version,
+            "upstreamVersion": _shown(self.upstream_version),
         }
-        return encode_frame(FrameType.REPORT, json.dumps(content).encode())
+        return _frame(FrameType.REPORT, content)
 
     @classmethod
     def decode(cls, payload: bytes) -> Self:
         """Read a payload. Raises PeerViolation."""
         value = _read_json(payload)
         return cls(
-            upstream_reachable=bool(value.get("upstreamReachable", True)),
+            upstream_reachable=_flag(value, "upstreamReachable", True),
             upstream_milliseconds=_number(value, "upstreamMilliseconds"),
             requests=_number(value, "requests"),
             pipes=_number(value, "pipes"),
-            draining=bool(value.get("draining", False)),
+            draining=_flag(value, "draining", False),
             upstream_version=_text(value, "upstreamVersion"),
         )
 
@@ -240,7 +256,7 @@ class Drain:
 
     def encode(self) -> bytes:
         """Return the frame."""
-        return encode_frame(FrameType.DRAIN, json.dumps({"reason": self.reason[:256]}).encode())
+        return _frame(FrameType.DRAIN, {"reason": _shown(self.reason)})
 
     @classmethod
     def decode(cls, payload: bytes) -> Self:

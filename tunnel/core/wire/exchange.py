@@ -30,7 +30,7 @@ class Request:
         head: method, target and the client's sanitised fields, without framing, Host or identity.
         caller: `user`, `uid`, `group`…, `extra/KEY`…, `address`: who asks, as pairs; the same bytes for every request
             of one client connection, so that the agent decides about them once.
-        body: the whole body where it is small.
+        body: the whole body where it is small, at most `limits.INLINE_BODY_BYTES`.
         body_length: its length in bytes, or BODY_UNKNOWN.
         body_stream: the body follows on an HTTP/2 stream of its own.
         upgrade: the client asks for an upgrade.
@@ -67,8 +67,12 @@ class Request:
             raise PeerViolation("REQUEST contradicts its own lengths")
         (method, target), fields = decode_pairs(payload[head_start:body_start], leading=2)
         body, streamed = payload[body_start:], bool(flags & _BODY_STREAM)
-        if (body and streamed) or (not streamed and length != len(body)):
-            raise PeerViolation("REQUEST's body is not as long as it says")
+        if (
+            (body and streamed)
+            or (not streamed and length != len(body))
+            or len(body) > limits.INLINE_BODY_BYTES
+        ):
+            raise PeerViolation("REQUEST's body is not as long as it says, or too long to be inline")
         return cls(
             id=RequestId(number),
             epoch=epoch,
@@ -114,7 +118,7 @@ class Refused:
         id: the request.
         retryable: nothing of it reached the upstream, so another agent may be asked.
         code: the HTTP status, 400 to 599.
-        message: for the user; at most 1 KiB of UTF-8.
+        message: for the user; cut to `limits.REFUSAL_BYTES` of UTF-8.
     """
 
     id: RequestId
@@ -125,12 +129,15 @@ class Refused:
     def encode(self) -> bytes:
         """Return the frame."""
         fixed = _REFUSED.pack(self.id, self.retryable, self.code)
-        return encode_frame(FrameType.REFUSED, fixed + self.message.encode()[:1024])
+        message = self.message.encode(errors="replace")
+        if len(message) > limits.REFUSAL_BYTES:  # not in the middle of a character
+            message = message[: limits.REFUSAL_BYTES].decode(errors="ignore").encode()
+        return encode_frame(FrameType.REFUSED, fixed + message)
 
     @classmethod
     def decode(cls, payload: bytes) -> Self:
         """Read a payload. Raises PeerViolation."""
-        if not _REFUSED.size <= len(payload) <= _REFUSED.size + 1024:
+        if not _REFUSED.size <= len(payload) <= _REFUSED.size + limits.REFUSAL_BYTES:
             raise PeerViolation("REFUSED has the wrong length")
         number, retryable, code = _REFUSED.unpack_from(payload)
         if not 400 <= code <= 599:
@@ -164,10 +171,10 @@ class Head:
         return self.bodiless or 0 <= self.length <= limits.SMALL_RESPONSE_BYTES
 
     def encode(self) -> bytes:
-        """Return the frame."""
+        """Return the frame. Raises LocalMisuse where the fields are above `limits.RESPONSE_HEAD_BYTES`."""
         fields = encode_pairs(pairs=self.response.fields)
         fixed = _HEAD.pack(self.id, self.response.status, _BODILESS * self.bodiless, self.length)
-        return encode_frame(FrameType.HEAD, fixed + fields)
+        return encode_frame(FrameType.HEAD, fixed + fields, limits.RESPONSE_HEAD_BYTES)
 
     @classmethod
     def decode(cls, payload: bytes) -> Self:

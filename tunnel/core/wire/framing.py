@@ -14,7 +14,7 @@ from struct import Struct
 from typing import Final
 
 from tunnel.core import limits
-from tunnel.core.errors import PeerViolation
+from tunnel.core.errors import LocalMisuse, PeerViolation
 
 FRAME_HEADER: Final = Struct(">BI")
 
@@ -37,8 +37,14 @@ class FrameType(IntEnum):
     DONE = 0x15
 
 
-def encode_frame(kind: FrameType, payload: bytes = b"") -> bytes:
-    """Return one frame."""
+def encode_frame(kind: FrameType, payload: bytes = b"", limit: int = limits.FRAME_BYTES) -> bytes:
+    """Return one frame.
+
+    Raises:
+        LocalMisuse: the payload is above `limit`; the peer would end the session over it.
+    """
+    if len(payload) > limit:
+        raise LocalMisuse(f"{kind.name} would have {len(payload)} bytes, above {limit}")
     return FRAME_HEADER.pack(kind, len(payload)) + payload
 
 
@@ -49,23 +55,30 @@ class FrameBuffer:
         limit: the largest payload taken, in bytes.
     """
 
-    __slots__ = ("_limit", "_rest")
+    __slots__ = ("_limit", "_needed", "_rest")
 
     def __init__(self, limit: int = limits.FRAME_BYTES) -> None:
         self._limit = limit
-        self._rest = b""
+        self._rest = bytearray()  # the beginning of a frame
+        self._needed = FRAME_HEADER.size  # how long it must be to tell more
 
     def receive(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield the type and payload of each frame that `data` completes.
+        """Yield the type and payload of each frame that `data` completes; to be used up before the next call.
 
         Raises:
             PeerViolation: a frame announces more than the limit. It is raised on the header alone, so a peer cannot
                 make this end store what it will refuse.
         """
-        if self._rest:
-            data = self._rest + data
-            self._rest = b""
+        rest = self._rest
+        if rest:
+            # Joined only when a frame is whole: a large one in small pieces would else be copied with each of them.
+            rest += data
+            if len(rest) < self._needed:
+                return
+            data = bytes(rest)
+            rest.clear()
         start, end = 0, len(data)
+        needed = FRAME_HEADER.size
         while end - start >= FRAME_HEADER.size:
             kind, length = FRAME_HEADER.unpack_from(data, start)
             if length > self._limit:
@@ -74,7 +87,9 @@ class FrameBuffer:
                 )
             stop = start + FRAME_HEADER.size + length
             if stop > end:
+                needed = stop - start
                 break
             yield kind, data[start + FRAME_HEADER.size : stop]
             start = stop
-        self._rest = data[start:] if start else data
+        self._needed = needed
+        rest += data[start:] if start else data

@@ -1,0 +1,267 @@
+"""The response channels of one session: dialled ahead, so that an answer need not wait for a handshake.
+
+The idle pool follows the recent peak of channels in use, held for ten minutes and never below a floor: a burst pays for
+dialling once.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+from tunnel.aio.errors import StreamError
+from tunnel.aio.stream import ByteStream
+from tunnel.core.channel.agent_side import AgentChannel, data_header
+from tunnel.core.channel.states import ChannelState
+from tunnel.core.errors import PeerViolation
+from tunnel.core.wire.control import AgentHello, StubHello
+from tunnel.core.wire.exchange import Head
+
+PEAK_SECONDS: Final = 600.0
+"""How long a burst is remembered."""
+
+DIALS_AT_ONCE: Final = 16
+"""Handshakes under way to one stub; more would only queue behind each other on its two threads."""
+
+RETRY_SECONDS: Final = 1.0
+"""After a channel could not be dialled; the session itself finds out soon whether the stub is gone."""
+
+_log = logging.getLogger(__name__)
+
+
+class Speaker(Protocol):
+    """Whoever writes a response on a channel."""
+
+    def channel_ready(self, channel: "Channel") -> None: ...
+    def channel_write_paused(self) -> None: ...
+    def channel_write_resumed(self) -> None: ...
+    def channel_lost(self, reason: str) -> None: ...
+
+
+class Channel:
+    """The handler of one channel's connection.
+
+    Args:
+        pool: gets it when it is idle.
+        expected: the stub instance and worker that the session is with.
+    """
+
+    __slots__ = ("_expected", "_pool", "core", "speaker", "stream")
+
+    stream: ByteStream
+
+    def __init__(self, pool: "ChannelPool", expected: StubHello) -> None:
+        self._pool = pool
+        self._expected = expected
+        self.core = AgentChannel()
+        self.speaker: Speaker | None = None
+
+    def stream_opened(self, stream: ByteStream) -> None:
+        self.stream = stream
+
+    def stream_received(self, data: memoryview) -> None:
+        try:
+            if self.core.receive(bytes(data)):
+                self._advance()
+        except PeerViolation as violation:
+            _log.warning("a response channel is given up", extra={"reason": str(violation)})
+            self._gone(str(violation))
+
+    def _advance(self) -> None:
+        core = self.core
+        if core.state is ChannelState.GREETING and core.hello is not None:
+            hello = core.hello
+            if (hello.instance, hello.worker) != (self._expected.instance, self._expected.worker):
+                # One address may lead to many stubs; this channel reached another one than the session did.
+                self._pool.misdirected(self)
+                return
+            self.stream.write(core.send_hello(AgentHello(token=self._expected.token)))
+        if core.state is ChannelState.IDLE:
+            self._pool.idle(self)
+
+    def start(self, head: Head) -> None:
+        """Begin a response."""
+        self.stream.write(self.core.send_head(head))
+
+    def data(self, data: bytes | memoryview) -> None:
+        """Send part of the body."""
+        self.stream.write(data_header(len(data)))
+        self.stream.write(data)
+
+    def end(self) -> None:
+        """End the response; the channel goes back to the pool, after the stub's DONE where it must."""
+        self.stream.write(self.core.send_end())
+        self.speaker = None
+        if self.core.state is ChannelState.IDLE:
+            self._pool.idle(self)
+
+    def cut(self) -> None:
+        """Break the response off."""
+        self.speaker = None
+        if self.core.state is ChannelState.RESPONDING:
+            self.stream.write(self.core.send_abort())
+        self._pool.gone(self)
+        self.stream.close()
+
+    def become_pipe(self) -> None:
+        """The connection is spliced from here on and no longer this handler's."""
+        self.speaker = None
+        self._pool.gone(self)
+
+    def stream_ended(self) -> None:
+        self._gone("the stub closed the response channel")
+
+    def stream_write_paused(self) -> None:
+        if self.speaker is not None:
+            self.speaker.channel_write_paused()
+
+    def stream_write_resumed(self) -> None:
+        if self.speaker is not None:
+            self.speaker.channel_write_resumed()
+
+    def stream_closed(self, error: Exception | None) -> None:
+        self._gone(f"the response channel broke: {error}" if error else "the response channel closed")
+
+    def _gone(self, reason: str) -> None:
+        self.core.close()
+        self._pool.gone(self)
+        self.stream.abort()
+        speaker, self.speaker = self.speaker, None
+        if speaker is not None:
+            speaker.channel_lost(reason)
+
+
+class ChannelPool:
+    """See the module.
+
+    Args:
+        stub: the session's HELLO, with the token that channels present.
+        dial: opens a connection for a handler. Raises StreamError.
+        tasks: owns the dialling.
+        floor, limit: idle channels at least, and channels at most.
+    """
+
+    def __init__(
+        self,
+        stub: StubHello,
+        dial: Callable[[Channel], Awaitable[None]],
+        tasks: asyncio.TaskGroup,
+        *,
+        floor: int,
+        limit: int,
+    ) -> None:
+        self._stub = stub
+        self._dial_channel = dial
+        self._tasks = tasks
+        self._floor = floor
+        self._limit = limit
+        self._loop = asyncio.get_running_loop()
+        self._idle: deque[Channel] = deque()
+        self._open: set[Channel] = set()
+        self._greeting: set[Channel] = set()
+        self._waiting: deque[Speaker] = deque()
+        self._dialling = 0
+        self._closed = False
+        self._peak = 0
+        self._peak_at = self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def in_use(self) -> int:
+        """Channels that carry a response, or wait for the stub's DONE."""
+        return len(self._open) - len(self._idle) - len(self._greeting)
+
+    def take(self, speaker: Speaker) -> Channel | None:
+        """Return an idle channel, or None; then `channel_ready` follows."""
+        while self._idle:
+            channel = self._idle.pop()
+            if not channel.stream.closing:
+                channel.speaker = speaker
+                self._note_use()
+                return channel
+        self._waiting.append(speaker)
+        self._note_use()
+        self.fill()
+        return None
+
+    def leave(self, speaker: Speaker) -> None:
+        """A speaker no longer waits."""
+        if speaker in self._waiting:
+            self._waiting.remove(speaker)
+
+    def idle(self, channel: Channel) -> None:
+        """A channel can be used (again)."""
+        self._greeting.discard(channel)
+        if self._waiting:
+            speaker = self._waiting.popleft()
+            channel.speaker = speaker
+            speaker.channel_ready(channel)
+        else:
+            self._idle.append(channel)
+
+    def gone(self, channel: Channel) -> None:
+        """A channel is closed, or was given up to a pipe."""
+        self._open.discard(channel)
+        self._greeting.discard(channel)
+        if channel in self._idle:
+            self._idle.remove(channel)
+        self.fill()
+
+    def misdirected(self, channel: Channel) -> None:
+        """A channel reached another stub than the session's."""
+        channel.stream.close()
+        self._loop.call_later(RETRY_SECONDS, self.fill)
+
+    def fill(self) -> None:
+        """Dial until enough are there: for those who wait, and ahead up to the recent peak."""
+        if self._closed:
+            return
+        in_use = self.in_use + len(self._waiting)
+        wanted = min(self._limit, max(in_use + self._floor, self._recent_peak()))
+        missing = wanted - len(self._open)
+        for _ in range(min(missing, DIALS_AT_ONCE - self._dialling)):
+            # Counted from here on, not only when it is idle: otherwise more would be dialled than are wanted.
+            channel = Channel(self, self._stub)
+            self._open.add(channel)
+            self._greeting.add(channel)
+            self._dialling += 1
+            self._tasks.create_task(self._dial(channel), name="dial a response channel")
+
+    async def _dial(self, channel: Channel) -> None:
+        try:
+            await self._dial_channel(channel)
+        except StreamError as error:
+            self._dialling -= 1
+            self._open.discard(channel)
+            self._greeting.discard(channel)
+            _log.info("a response channel could not be dialled", extra={"reason": str(error)})
+            if not self._closed:
+                self._loop.call_later(RETRY_SECONDS, self.fill)
+            return
+        self._dialling -= 1
+        if self._closed:
+            channel.stream.abort()
+        else:
+            self.fill()
+
+    def _note_use(self) -> None:
+        used = self.in_use + len(self._waiting)
+        now = self._loop.time()
+        if used >= self._peak or now - self._peak_at > PEAK_SECONDS:
+            self._peak, self._peak_at = used, now
+
+    def _recent_peak(self) -> int:
+        return self._peak if self._loop.time() - self._peak_at <= PEAK_SECONDS else self.in_use
+
+    def close(self, reason: str, *, abort: bool) -> None:
+        """Dial no more. Idle channels close; those that carry something go on, unless `abort`."""
+        self._closed = True
+        waiting, self._waiting = self._waiting, deque()
+        for speaker in waiting:
+            speaker.channel_lost(reason)
+        for channel in list(self._open - self._greeting if abort else self._idle):
+            channel.stream.abort() if abort else channel.stream.close()
+            if abort and channel.speaker is not None:
+                channel.speaker.channel_lost(reason)
+        self._idle.clear()

@@ -1,0 +1,154 @@
+"""Dials every stub, for ever, and keeps a session with each; drains when told to stop."""
+
+import asyncio
+import logging
+import random
+import ssl
+
+from agent.ceiling import Ceiling
+from agent.channels import Channel, ChannelPool
+from agent.inspection import Inspection
+from agent.session import AgentLink, Fence
+from agent.settings import AgentSettings
+from agent.upstream.pool import UpstreamPool
+from agent.upstream.target import UpstreamTarget, target_of
+from certs.contexts import agent_context
+from tunnel.aio.dial import dial_tls
+from tunnel.aio.errors import StreamError
+from tunnel.aio.sockets import TUNNEL_LEG
+from tunnel.aio.stream import StreamHandler
+from tunnel.core.wire.control import StubHello
+from tunnel.kit.backoff import Backoff
+from tunnel.kit.values import Address
+
+SESSION_ALPN = "cluster-tunnel/1"
+CHANNEL_ALPN = "cluster-tunnel-response/1"
+
+_log = logging.getLogger(__name__)
+
+
+class Agent:
+    """One agent process.
+
+    Args:
+        settings: as `cluster-tunnel agent` has them.
+        target: the apiserver.
+        tasks: owns everything that is awaited.
+
+    Raises:
+        CommandFailed: a certificate or key cannot be used.
+    """
+
+    def __init__(self, settings: AgentSettings, target: UpstreamTarget, tasks: asyncio.TaskGroup) -> None:
+        self._settings = settings
+        self._target = target
+        self._tasks = tasks
+        self._loop = asyncio.get_running_loop()
+        self._session_context = self._context(SESSION_ALPN)
+        self._channel_context = self._context(CHANNEL_ALPN)
+        self._upstream = UpstreamPool(
+            target, tasks, limit=settings.upstream_connections, connect_seconds=settings.connect_timeout
+        )
+        ceiling = Ceiling(impersonate=settings.mode == "impersonate")
+        self._inspection = Inspection(ceiling, target.credential, target.authority, target.base_path)
+        self._fence = Fence()
+        self.links: set[AgentLink] = set()
+
+    def _context(self, alpn: str) -> ssl.SSLContext:
+        return agent_context(self._settings.cert, self._settings.key, self._settings.ca, [alpn])
+
+    async def serve_stub(self, address: Address) -> None:
+        """Keep a session with the stub behind `address` until cancelled."""
+        backoff = Backoff(random.random)
+        while True:
+            try:
+                link = await self._open_session(address)
+            except StreamError as error:
+                _log.warning("a stub cannot be reached", extra={"stub": str(address), "reason": str(error)})
+            else:
+                await link.closed.wait()
+                self.links.discard(link)
+                _log.warning("the session is over", extra={"stub": str(address), "reason": link.close_reason})
+                if link.stub is not None:
+                    backoff.succeeded()
+            await asyncio.sleep(backoff.next_seconds())
+
+    async def _open_session(self, address: Address) -> AgentLink:
+        def make_channels(stub: StubHello) -> ChannelPool:
+            async def dial(channel: Channel) -> None:
+                await self._dial(address, self._channel_context, channel, CHANNEL_ALPN)
+
+            return ChannelPool(
+                stub,
+                dial,
+                self._tasks,
+                floor=self._settings.channels_floor,
+                limit=self._settings.channels_limit,
+            )
+
+        link = AgentLink(
+            self._settings,
+            self._upstream,
+            self._inspection,
+            self._target.credential,
+            self._fence,
+            self._target.origin,
+            make_channels,
+            self._tasks,
+            str(address),
+        )
+        await self._dial(address, self._session_context, link.runner, SESSION_ALPN)
+        self.links.add(link)
+        return link
+
+    async def _dial(
+        self, address: Address, context: ssl.SSLContext, handler: StreamHandler, alpn: str
+    ) -> None:
+        await dial_tls(
+            address.host,
+            address.port,
+            context,
+            handler_factory=lambda: handler,
+            deadline=self._loop.time() + self._settings.connect_timeout,
+            require_alpn=alpn,
+            options=TUNNEL_LEG,
+        )
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Ask for no new requests and let what runs finish within the grace."""
+        for link in self.links:
+            link.drain("this agent is shutting down")
+        deadline = self._loop.time() + grace_seconds
+        while any(link.in_flight for link in self.links) and self._loop.time() < deadline:
+            await asyncio.sleep(min(0.05, grace_seconds))
+
+    def stop(self) -> None:
+        """End everything at once."""
+        for link in list(self.links):
+            link.stop("this agent shut down")
+        self._upstream.close()
+
+
+async def run(settings: AgentSettings, stopping: asyncio.Event) -> None:
+    """Run an agent until `stopping` is set, and drain it then.
+
+    Raises:
+        CommandFailed: it cannot start.
+
+    Cancelling it ends the agent at once.
+    """
+    target = target_of(settings)
+    if target.credential.can_renew:
+        await target.credential.renew()
+    async with asyncio.TaskGroup() as tasks:
+        agent = Agent(settings, target, tasks)
+        sessions = [
+            tasks.create_task(agent.serve_stub(address), name=f"serve {address}") for address in settings.stub
+        ]
+        try:
+            await stopping.wait()
+            await agent.drain(settings.drain_grace)
+        finally:
+            for session in sessions:
+                session.cancel()
+            agent.stop()

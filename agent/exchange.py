@@ -1,0 +1,342 @@
+"""One request at the agent: from the stub's REQUEST through the apiserver to a response channel.
+
+It is what the upstream connection answers to (`Responder`), what waits for connections and channels (`Borrower`,
+`Speaker`), and it ends exactly once.
+"""
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from agent.channels import Channel
+from agent.upstream.connection import UpstreamConnection
+from tunnel.aio.splice import Splice
+from tunnel.core.errors import BadGateway, Refusal
+from tunnel.core.http.body import CHUNK_END, LAST_CHUNK, NONE, chunk_head, declared_length
+from tunnel.core.http.fields import lookup, sanitise_response
+from tunnel.core.http.location import rewrite_location
+from tunnel.core.http.message import Field, ResponseHead
+from tunnel.core.http.upgrade import (
+    Upgrade,
+    UpgradeOutcome,
+    check_plain_status,
+    check_upgrade_response,
+    upgrade_outcome,
+    upgrade_request_fields,
+)
+from tunnel.core.wire.exchange import BODY_UNKNOWN, Head, Request
+
+if TYPE_CHECKING:
+    from agent.session import AgentLink
+
+_SAFE = (b"GET", b"HEAD")
+
+
+class Phase(Enum):
+    """Where an exchange stands."""
+
+    CONNECTING = auto()
+    SENT = auto()
+    WAITING_FOR_CHANNEL = auto()
+    ANSWERING = auto()
+    SPLICED = auto()
+    OVER = auto()
+
+
+class Exchange:
+    """See the module.
+
+    Args:
+        link: the session it came from.
+        request: what the stub asks.
+        upgrade, fields: what inspection made of it.
+    """
+
+    def __init__(
+        self, link: "AgentLink", request: Request, upgrade: Upgrade | None, fields: list[Field]
+    ) -> None:
+        self._link = link
+        self.request = request
+        self._upgrade = upgrade
+        self._fields = fields
+        self.phase = Phase.CONNECTING
+        self._connection: UpstreamConnection | None = None
+        self._channel: Channel | None = None
+        self._splice: Splice | None = None
+        self._head: Head | None = None
+        self._held: list[bytes] = []
+        self._ended = False
+        self._tried_again = False
+        self._body: list[bytes] = []
+        self._body_ended = not request.body_stream
+        self._owed_bytes = 0
+        self._write_paused = False
+
+    def start(self, *, fresh: bool = False) -> None:
+        """Get a connection to the apiserver; the rest follows."""
+        self.phase = Phase.CONNECTING
+        self._link.upstream.borrow(self, fresh=fresh)
+
+    # The request's way up --------------------------------------------------------------------------
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        if self.phase is not Phase.CONNECTING:
+            connection.abort()
+            return
+        self._connection = connection
+        self.phase = Phase.SENT
+        request = self.request
+        head = self._link.render(request, self._fields, self._upgrade)
+        connection.begin(self, request.head.method, head + request.body)
+        pieces, self._body = self._body, []
+        for piece in pieces:
+            self._send_body(piece)
+        if request.body_stream and self._body_ended:
+            self._end_body()
+
+    def not_connected(self, refusal: Refusal) -> None:
+        self._refuse(refusal, retryable=True)
+
+    def body_received(self, data: bytes) -> None:
+        """Part of a streamed body. What the apiserver does not take is owed, and the stub's window closes."""
+        if self.phase is Phase.OVER:
+            return
+        if self._connection is None:
+            self._body.append(data)
+        else:
+            self._send_body(data)
+
+    def body_ended(self) -> None:
+        """The streamed body is whole."""
+        self._body_ended = True
+        if self._connection is not None and self.phase is not Phase.OVER:
+            self._end_body()
+
+    def body_broken(self) -> None:
+        """The client broke its body off: the apiserver must see it cut."""
+        if self.phase is not Phase.OVER:
+            self.cancel("the client broke the request's body off")
+
+    def _send_body(self, data: bytes) -> None:
+        assert self._connection is not None
+        stream = self._connection.stream
+        if self.request.body_length == BODY_UNKNOWN:
+            stream.write(b"".join((chunk_head(len(data)), data, CHUNK_END)))
+        else:
+            stream.write(data)
+        self._owed_bytes += len(data)
+        if not self._write_paused:
+            self._return_credit()
+
+    def _end_body(self) -> None:
+        if self.request.body_length == BODY_UNKNOWN and self._connection is not None:
+            self._connection.stream.write(LAST_CHUNK)
+
+    def _return_credit(self) -> None:
+        owed, self._owed_bytes = self._owed_bytes, 0
+        if owed:
+            self._link.body_consumed(self.request.id, owed)
+
+    def upstream_write_paused(self) -> None:
+        self._write_paused = True
+
+    def upstream_write_resumed(self) -> None:
+        self._write_paused = False
+        self._return_credit()
+
+    # The answer's way down -------------------------------------------------------------------------
+
+    def upstream_head(self, head: ResponseHead, length: int) -> None:
+        try:
+            if head.status == 401 and self._may_send_again() and self._link.renews_credential:
+                self._renew()
+                return
+            self._head = self._checked_head(head, length)
+        except Refusal as refusal:
+            self._drop_connection()
+            self._refuse(refusal, retryable=False)
+            return
+        self._get_channel()
+
+    def _checked_head(self, head: ResponseHead, length: int) -> Head:
+        if self._upgrade is None:
+            check_plain_status(head.status)
+        elif upgrade_outcome(head.status) is UpgradeOutcome.SPLICE:
+            check_upgrade_response(self._upgrade, head)
+        fields = self._with_own_location(sanitise_response(head.fields, forward_set_cookie=True))
+        if head.status == 101:
+            assert self._upgrade is not None
+            fields += upgrade_request_fields(self._upgrade)
+        bodiless = length == NONE
+        if bodiless:
+            declared = declared_length(head.fields)
+            length = BODY_UNKNOWN if declared is None or head.status == 204 else declared
+        size = length if length >= 0 else BODY_UNKNOWN
+        return Head(self.request.id, ResponseHead(head.status, fields), size, bodiless)
+
+    def _with_own_location(self, fields: list[Field]) -> list[Field]:
+        """A redirect to the apiserver itself loses its origin; one to anywhere else is refused (CVE-2022-3172)."""
+        if not lookup(fields, b"location"):
+            return fields
+        origin, path = self._link.upstream_origin, self.request.head.target.partition(b"?")[0]
+        return [
+            (name, rewrite_location(value, origin, b"", request_path=path))
+            if name.lower() == b"location"
+            else (name, value)
+            for name, value in fields
+        ]
+
+    def _get_channel(self) -> None:
+        channel = self._link.channels.take(self)
+        if channel is not None:
+            self.channel_ready(channel)
+            return
+        self.phase = Phase.WAITING_FOR_CHANNEL
+        if self._connection is not None:
+            self._connection.stream.pause_reading()
+
+    def channel_ready(self, channel: Channel) -> None:
+        head = self._head
+        assert head is not None
+        self._channel = channel
+        channel.start(head)
+        if head.response.status == 101:
+            self._start_pipe(channel)
+            return
+        self.phase = Phase.ANSWERING
+        held, self._held = self._held, []
+        for piece in held:
+            channel.data(piece)
+        if self._ended:
+            self._finish()
+        elif self._connection is not None:
+            self._connection.stream.resume_reading()
+
+    def upstream_data(self, data: bytes | memoryview) -> None:
+        if self._channel is not None:
+            self._channel.data(data)
+        elif self._head is not None:
+            # Only what came in the same read as the head: reading is paused while a channel is awaited.
+            self._held.append(bytes(data))
+
+    def upstream_end(self) -> None:
+        self._connection = None
+        self._ended = True
+        if self._channel is not None:
+            self._finish()
+
+    def _finish(self) -> None:
+        channel, self._channel = self._channel, None
+        assert channel is not None
+        channel.end()
+        self._over()
+
+    def channel_write_paused(self) -> None:
+        if self._connection is not None:
+            self._connection.stream.pause_reading()
+
+    def channel_write_resumed(self) -> None:
+        if self._connection is not None:
+            self._connection.stream.resume_reading()
+
+    def channel_lost(self, reason: str) -> None:
+        """The stub gave the channel up: the client is gone, or the tunnel broke."""
+        self._channel = None
+        if self.phase is not Phase.OVER:
+            self._drop_connection()
+            self._over()
+
+    # Upgrades --------------------------------------------------------------------------------------
+
+    def upstream_switched(self, head: ResponseHead, early: memoryview) -> None:
+        try:
+            if self._upgrade is None:
+                raise BadGateway("the apiserver answered a plain request with 101")
+            self._head = self._checked_head(head, NONE)
+        except Refusal as refusal:
+            self._drop_connection()
+            self._refuse(refusal, retryable=False)
+            return
+        if len(early):
+            self._held.append(bytes(early))
+        self._get_channel()
+
+    def _start_pipe(self, channel: Channel) -> None:
+        connection = self._connection
+        assert connection is not None
+        self.phase = Phase.SPLICED
+        channel.become_pipe()
+        self._splice = Splice(channel.stream, connection.stream, self._pipe_closed)
+        for piece in self._held:
+            self._splice.right.stream_received(memoryview(piece))
+        self._held = []
+        connection.stream.resume_reading()
+        self._link.pipe_opened(self)
+
+    def _pipe_closed(self, sent: int, received: int, reason: str) -> None:
+        self._connection = None
+        self._over()
+
+    def abort_pipe(self, reason: str) -> None:
+        """Break the pipe, where there is one."""
+        if self._splice is not None and self.phase is Phase.SPLICED:
+            self._splice.abort(reason)
+
+    # Ends ------------------------------------------------------------------------------------------
+
+    def upstream_lost(self, reason: str, *, answered: bool, reused: bool) -> None:
+        self._connection = None
+        if self._channel is not None:
+            self._channel.cut()
+            self._channel = None
+            self._over()
+        elif self.phase is Phase.WAITING_FOR_CHANNEL:
+            # The head is there and the body is not: only a cut answer can say so, and that needs the channel.
+            self._link.channels.leave(self)
+            self._refuse(BadGateway(f"{reason} in the middle of its answer"), retryable=False)
+        elif reused and not answered and self._may_send_again() and self.request.head.method in _SAFE:
+            # A kept-alive connection that the apiserver closed at this very moment; the request was not looked at.
+            self._tried_again = True
+            self.start(fresh=True)
+        else:
+            self._refuse(BadGateway(f"{reason} before it answered"), retryable=False)
+
+    def _may_send_again(self) -> bool:
+        return not self._tried_again and not self.request.body_stream and self._upgrade is None
+
+    def _renew(self) -> None:
+        """The apiserver does not know our credential (any more): get a newer one and ask once more."""
+        self._tried_again = True
+        self._drop_connection()
+        self.phase = Phase.CONNECTING
+        self._link.renew_credential(self)
+
+    @property
+    def has_channel(self) -> bool:
+        """Whether the answer has begun, so that it does not depend on the session any more."""
+        return self.phase in {Phase.ANSWERING, Phase.SPLICED}
+
+    def cancel(self, reason: str) -> None:
+        """Nobody wants the answer any more."""
+        if self.phase in {Phase.OVER, Phase.SPLICED}:
+            return
+        self._link.channels.leave(self)
+        self._drop_connection()
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.cut()
+        self._over()
+
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+
+    def _refuse(self, refusal: Refusal, *, retryable: bool) -> None:
+        if self.phase is not Phase.OVER:
+            self._link.refuse(self.request.id, refusal, retryable=retryable)
+            self._over()
+
+    def _over(self) -> None:
+        self.phase = Phase.OVER
+        self._body = []
+        self._link.exchange_over(self)

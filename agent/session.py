@@ -1,0 +1,272 @@
+"""An agent's session with one stub worker: hears its requests and answers them."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from importlib.metadata import version
+
+from agent.channels import ChannelPool
+from agent.exchange import Exchange, Phase
+from agent.inspection import Inspection
+from agent.settings import AgentSettings
+from agent.upstream.credential import Credential
+from agent.upstream.pool import UpstreamPool
+from tunnel.aio.session import SessionRunner
+from tunnel.core import limits
+from tunnel.core.errors import Refusal, TooManyRequests, Unavailable
+from tunnel.core.http.message import Field
+from tunnel.core.http.upgrade import Upgrade
+from tunnel.core.identifiers import RequestId
+from tunnel.core.session.agent_side import AgentSession
+from tunnel.core.session.events import AgentEvent, BodyBroken, BodyEnded, BodyReceived, SessionClosed
+from tunnel.core.wire.control import Active, AgentHello, Drain, Reject, Report, StubHello, choose_version
+from tunnel.core.wire.exchange import Cancel, Refused, Request
+
+_log = logging.getLogger(__name__)
+
+MakeChannels = Callable[[StubHello], ChannelPool]
+ExchangeCall = Callable[[Exchange], None]
+
+
+class Fence:
+    """The newest epoch seen of each lease, shared by all sessions of this agent: a stub that was the active one must not be
+    obeyed once another has taken over."""
+
+    def __init__(self) -> None:
+        self._lease = ""
+        self._epoch = 0
+
+    def learn(self, active: Active) -> None:
+        """A stub says that it holds the lease."""
+        if active.lease != self._lease:
+            self._lease, self._epoch = active.lease, active.epoch
+        self._epoch = max(self._epoch, active.epoch)
+
+    def admits(self, epoch: int) -> bool:
+        """Whether requests of this epoch are still to be obeyed."""
+        return epoch >= self._epoch
+
+
+class AgentLink:
+    """See the module.
+
+    Args:
+        settings: of the agent.
+        upstream: connections to the apiserver, shared by all sessions.
+        inspection: checks requests.
+        credential: renewed on a 401.
+        fence: shared by all sessions.
+        make_channels: makes the session's channel pool, once the stub has said HELLO.
+        address: of the stub, for logs.
+    """
+
+    channels: ChannelPool
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        upstream: UpstreamPool,
+        inspection: Inspection,
+        credential: Credential,
+        fence: Fence,
+        upstream_origin: bytes,
+        make_channels: MakeChannels,
+        tasks: asyncio.TaskGroup,
+        address: str,
+    ) -> None:
+        self._settings = settings
+        self.upstream = upstream
+        self._inspection = inspection
+        self._credential = credential
+        self._fence = fence
+        self.upstream_origin = upstream_origin
+        self._make_channels = make_channels
+        self._tasks = tasks
+        self._address = address
+        self._loop = asyncio.get_running_loop()
+        self._core = AgentSession(self._loop.time())
+        self.runner: SessionRunner[AgentEvent] = SessionRunner(self._core, self)
+        self._exchanges: dict[RequestId, Exchange] = {}
+        self._pipes: set[Exchange] = set()
+        self._report_timer: asyncio.TimerHandle | None = None
+        self.stub: StubHello | None = None
+        self.draining = False
+        self.closed = asyncio.Event()
+        self.close_reason = ""
+
+    @property
+    def in_flight(self) -> int:
+        """Requests and pipes under way."""
+        return len(self._exchanges)
+
+    # Hearing ---------------------------------------------------------------------------------------
+
+    def session_event(self, event: AgentEvent) -> None:
+        match event:
+            case Request():
+                self._request(event)
+            case BodyReceived():
+                self._body(event)
+            case BodyEnded():
+                self._with(event.id, Exchange.body_ended)
+            case BodyBroken():
+                self._with(event.id, Exchange.body_broken)
+            case Cancel():
+                exchange = self._exchanges.get(event.id)
+                if exchange is not None:
+                    exchange.cancel("the client is gone")
+            case _:
+                self._control(event)
+
+    def _control(self, event: StubHello | Active | Drain | Reject | SessionClosed) -> None:
+        match event:
+            case StubHello():
+                self._hello(event)
+            case Active():
+                self._fence.learn(event)
+            case Drain():
+                _log.info("the stub drains", extra={"stub": self._address, "reason": event.reason})
+            case Reject():
+                self.runner.close(f"the stub rejects the session: {event.reason}")
+            case SessionClosed():
+                self.runner.close(event.reason)
+
+    def session_writable(self) -> None:
+        """Nothing waits: the agent's lane carries only small frames."""
+
+    def session_closed(self, reason: str, *, dead: bool) -> None:
+        self.close_reason = reason
+        if self._report_timer is not None:
+            self._report_timer.cancel()
+        if self.stub is not None:
+            self.channels.close(reason, abort=dead)
+        for exchange in list(self._exchanges.values()):
+            # What has a channel goes on by itself; what has not could never be answered, and the stub counts it as lost.
+            if dead or not exchange.has_channel:
+                exchange.abort_pipe(reason)
+                exchange.cancel(reason)
+        self.closed.set()
+
+    def _hello(self, hello: StubHello) -> None:
+        if choose_version(hello.versions) is None:
+            self.runner.reject(f"no common protocol version; the stub speaks {list(hello.versions)}")
+            return
+        self.stub = hello
+        self.channels = self._make_channels(hello)
+        own = f"cluster-tunnel/{version('cluster-tunnel')}"
+        self._core.send_hello(AgentHello(name=self._settings.name, software=own))
+        self.runner.flush_soon()
+        self.channels.fill()
+        self._send_report()
+        _log.info(
+            "connected", extra={"stub": self._address, "instance": hello.instance, "cluster": hello.cluster}
+        )
+
+    # Requests --------------------------------------------------------------------------------------
+
+    def _request(self, request: Request) -> None:
+        try:
+            self._check_state(request)
+            upgrade, fields = self._inspection.check(request)
+        except Refusal as refusal:
+            self.refuse(request.id, refusal, retryable=isinstance(refusal, Unavailable | TooManyRequests))
+            return
+        exchange = Exchange(self, request, upgrade, fields)
+        self._exchanges[request.id] = exchange
+        exchange.start()
+
+    def _check_state(self, request: Request) -> None:
+        if self.draining:
+            raise Unavailable("this agent is shutting down")
+        if not self._fence.admits(request.epoch):
+            raise Unavailable("this stub is no longer the active one")
+        if len(self._exchanges) >= self._settings.channels_limit:
+            raise TooManyRequests(f"{self._settings.channels_limit} requests are under way")
+
+    def _body(self, event: BodyReceived) -> None:
+        exchange = self._exchanges.get(event.id)
+        if exchange is None:
+            self.body_consumed(event.id, len(event.data))
+        else:
+            exchange.body_received(event.data)
+
+    def _with(self, number: RequestId, what: ExchangeCall) -> None:
+        exchange = self._exchanges.get(number)
+        if exchange is not None:
+            what(exchange)
+
+    def render(self, request: Request, fields: list[Field], upgrade: Upgrade | None) -> bytes:
+        """Return the head for the apiserver, with the credential of this moment."""
+        return self._inspection.render(request, fields, upgrade, self._loop.time())
+
+    def body_consumed(self, number: RequestId, amount: int) -> None:
+        """The apiserver took part of a body."""
+        self._core.body_consumed(number, amount)
+        self.runner.flush_soon()
+
+    def refuse(self, number: RequestId, refusal: Refusal, *, retryable: bool) -> None:
+        """Answer with a Status that the stub writes."""
+        if not self.runner.closed:
+            self._core.refuse_body(number)
+            self._core.send_refused(Refused(number, retryable, refusal.code, refusal.message))
+            self.runner.flush_soon()
+
+    @property
+    def renews_credential(self) -> bool:
+        """Whether a newer credential can be had."""
+        return self._credential.can_renew
+
+    def renew_credential(self, exchange: Exchange) -> None:
+        """Get a newer credential, and start `exchange` again with it."""
+        self._tasks.create_task(self._renew(exchange), name="renew the credential")
+
+    async def _renew(self, exchange: Exchange) -> None:
+        await self._credential.renew()
+        if exchange.phase is Phase.CONNECTING:
+            exchange.start()
+
+    def pipe_opened(self, exchange: Exchange) -> None:
+        """An upgrade succeeded."""
+        self._pipes.add(exchange)
+
+    def exchange_over(self, exchange: Exchange) -> None:
+        """A request is answered, or will never be."""
+        self._pipes.discard(exchange)
+        number = exchange.request.id
+        known = self._exchanges.pop(number, None) is not None
+        if known and exchange.request.body_stream and not self.runner.closed:
+            self._core.refuse_body(number)
+            self.runner.flush_soon()
+
+    # Reports and ends ------------------------------------------------------------------------------
+
+    def _send_report(self) -> None:
+        if self.runner.closed:
+            return
+        self._core.send_report(
+            Report(
+                upstream_reachable=self.upstream.reachable,
+                upstream_milliseconds=self.upstream.dial_milliseconds,
+                requests=len(self._exchanges) - len(self._pipes),
+                pipes=len(self._pipes),
+                draining=self.draining,
+            )
+        )
+        self.runner.flush_soon()
+        self._report_timer = self._loop.call_later(limits.REPORT_SECONDS, self._send_report)
+
+    def drain(self, reason: str) -> None:
+        """Ask for no new requests."""
+        self.draining = True
+        if not self.runner.closed:
+            self._core.send_drain(reason)
+            self.runner.flush_soon()
+
+    def stop(self, reason: str) -> None:
+        """End the session and everything on it."""
+        for exchange in list(self._exchanges.values()):
+            exchange.abort_pipe(reason)
+            exchange.cancel(reason)
+        if self.stub is not None:
+            self.channels.close(reason, abort=True)
+        self.runner.close(reason)

@@ -1,0 +1,112 @@
+"""Where the apiserver is and how a connection to it is made."""
+
+import ssl
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from agent.settings import AgentSettings
+from agent.upstream.connection import UpstreamConnection
+from agent.upstream.credential import BasicPassword, Credential, NoToken, StaticToken, TokenFile
+from certs.contexts import upstream_context
+from certs.pem import PemFile
+from certs.upstream import UpstreamCredentials, read_kubeconfig
+from tunnel.aio.dial import dial_plain, dial_tls
+from tunnel.kit.failures import CommandFailed
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamTarget:
+    """The apiserver as the agent sees it.
+
+    Attributes:
+        host, port: where to connect; fixed for the process, whatever a request says.
+        authority: the Host field.
+        base_path: in front of every target, where the URL has a path.
+        context: for TLS; None for plain HTTP.
+        server_name: to verify.
+        credential: what the agent proves itself with.
+    """
+
+    host: str
+    port: int
+    authority: bytes
+    base_path: bytes
+    context: ssl.SSLContext | None
+    server_name: str
+    credential: Credential = field(repr=False)
+
+    @property
+    def origin(self) -> bytes:
+        """Scheme and authority, to recognise redirects to itself."""
+        return (b"https://" if self.context else b"http://") + self.authority
+
+    async def connect(self, connection: UpstreamConnection, deadline: float) -> None:
+        """Open `connection`.
+
+        Args:
+            deadline: when to give up, in `loop.time()`.
+
+        Raises:
+            DialFailed: naming the step that failed.
+        """
+        if self.context is None:
+            await dial_plain(self.host, self.port, handler_factory=lambda: connection, deadline=deadline)
+        else:
+            await dial_tls(
+                self.host,
+                self.port,
+                self.context,
+                server_hostname=self.server_name,
+                handler_factory=lambda: connection,
+                deadline=deadline,
+            )
+
+
+def target_of(settings: AgentSettings) -> UpstreamTarget:
+    """Return the target that the settings describe.
+
+    Raises:
+        CommandFailed: a file cannot be used; the text names it.
+    """
+    if settings.kubeconfig is not None:
+        return _from_credentials(read_kubeconfig(settings.kubeconfig, settings.context))
+    assert settings.upstream is not None
+    ca = PemFile(settings.upstream_ca) if settings.upstream_ca is not None else None
+    return _from_credentials(UpstreamCredentials(settings.upstream, ca=ca, token_file=settings.token_file))
+
+
+def _from_credentials(found: UpstreamCredentials) -> UpstreamTarget:
+    if found.proxy_url is not None:
+        raise CommandFailed(
+            "the kubeconfig's proxy-url: an agent cannot reach its apiserver through a proxy yet"
+        )
+    url = urlsplit(found.server)
+    tls = url.scheme == "https"
+    context = (
+        upstream_context(ca=found.ca, certificate=found.certificate, key=found.key, insecure=found.insecure)
+        if tls
+        else None
+    )
+    return UpstreamTarget(
+        host=url.hostname or "",
+        port=url.port or (443 if tls else 80),
+        authority=url.netloc.rpartition("@")[2].encode(),
+        base_path=url.path.rstrip("/").encode(),
+        context=context,
+        server_name=found.server_name,
+        credential=_credential(found),
+    )
+
+
+def _credential(found: UpstreamCredentials) -> Credential:
+    if found.exec_plugin is not None:
+        from agent.upstream.plugin import PluginCredential  # only few kubeconfigs have one
+
+        return PluginCredential(found.exec_plugin)
+    if found.token_file is not None:
+        return TokenFile(found.token_file)
+    if found.token is not None:
+        return StaticToken(found.token)
+    if found.username is not None:
+        return BasicPassword(found.username, found.password or "")
+    return NoToken()

@@ -1,0 +1,151 @@
+"""A response channel: the agent dialled it, and writes one response at a time on it to whoever asked."""
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from stub.agents.asking import Asker
+from tunnel.aio.stream import ByteStream
+from tunnel.core import limits
+from tunnel.core.channel.stub_side import (
+    ChannelGreeted,
+    RawReceived,
+    ResponseAborted,
+    ResponseData,
+    ResponseEnded,
+    ResponseStarted,
+    StubChannel,
+)
+from tunnel.core.errors import PeerViolation
+from tunnel.core.wire.control import Reject, StubHello
+from tunnel.core.wire.exchange import Head
+
+if TYPE_CHECKING:
+    from stub.agents.link import AgentLink
+    from stub.agents.registry import Registry
+
+_log = logging.getLogger(__name__)
+
+
+class ResponseChannel:
+    """The handler of one channel's connection.
+
+    Args:
+        registry: knows which session a token belongs to.
+        hello: what the stub says first.
+        fingerprint: of the agent's certificate; the session must have been opened with the same.
+    """
+
+    __slots__ = ("_asker", "_core", "_fingerprint", "_hello", "_link", "_registry", "_timer", "stream")
+
+    stream: ByteStream
+
+    def __init__(self, registry: "Registry", hello: StubHello, fingerprint: str) -> None:
+        self._registry = registry
+        self._hello = hello
+        self._fingerprint = fingerprint
+        self._core = StubChannel()
+        self._link: AgentLink | None = None
+        self._asker: Asker | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def stream_opened(self, stream: ByteStream) -> None:
+        self.stream = stream
+        stream.write(self._hello.encode())
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(limits.HELLO_SECONDS, self._reject, "no HELLO came in time")
+
+    def stream_received(self, data: memoryview) -> None:
+        try:
+            for event in self._core.receive(data):
+                match event:
+                    case ResponseData():
+                        if self._asker is not None:
+                            self._asker.response_data(event.data)
+                    case ResponseStarted():
+                        self._start(event.head)
+                    case ResponseEnded():
+                        self._end()
+                    case RawReceived():
+                        if self._asker is not None:
+                            self._asker.raw_received(event.data)
+                    case ResponseAborted():
+                        self._close("the agent broke the response off")
+                    case ChannelGreeted():
+                        self._greet(event.hello.token)
+        except PeerViolation as violation:
+            self._reject(str(violation))
+
+    def stream_ended(self) -> None:
+        self._close("the agent closed the response channel")
+
+    def stream_write_paused(self) -> None:
+        """The stub writes a few bytes per response; only a splice writes more, and has a handler of its own."""
+
+    def stream_write_resumed(self) -> None:
+        """See `stream_write_paused`."""
+
+    def stream_closed(self, error: Exception | None) -> None:
+        self._close(f"the response channel broke: {error}" if error else "the response channel closed")
+
+    def abandon(self) -> None:
+        """The client of the running response is gone: close, which tells the agent."""
+        self._asker = None
+        self._close("the client is gone")
+
+    def close(self, reason: str) -> None:
+        """End the channel with its session."""
+        self._close(reason)
+
+    def become_pipe(self) -> None:
+        """The connection is spliced from here on and no longer this handler's."""
+        self._asker = None
+        if self._link is not None:
+            self._link.channels.discard(self)
+
+    def _greet(self, token: str) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        link = self._registry.session_of(token)
+        if link is None or link.fingerprint != self._fingerprint:
+            raise PeerViolation("the token belongs to no session of this certificate")
+        self._link = link
+        link.channels.add(self)
+
+    def _start(self, head: Head) -> None:
+        assert self._link is not None
+        self._asker = self._link.take(head.id)
+        if self._asker is None:
+            # The client went away while the answer was under way. The channel is given up with it: the agent sees
+            # the close, drops the upstream, and dials another.
+            self._close("the client is gone")
+        else:
+            self._asker.response_started(self, head)
+
+    def _end(self) -> None:
+        asker, self._asker = self._asker, None
+        if self._core.awaits_done:
+            # All but one read's worth has been taken by the client's connection: backpressure held the rest back.
+            self.stream.write(self._core.send_done())
+        if asker is not None:
+            asker.response_ended()
+
+    def _reject(self, reason: str) -> None:
+        _log.warning("a response channel is rejected", extra={"reason": reason, "agent": self._name})
+        self.stream.write(Reject(reason).encode())
+        self._close(reason)
+
+    @property
+    def _name(self) -> str:
+        return self._link.name if self._link is not None else "unknown"
+
+    def _close(self, reason: str) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._link is not None:
+            self._link.channels.discard(self)
+        asker, self._asker = self._asker, None
+        self._core.close()
+        self.stream.close()
+        if asker is not None:
+            asker.response_cut(reason)

@@ -1,0 +1,100 @@
+"""Which agents are connected, for which cluster, and which of them is asked next."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from stub.agents.link import AgentLink
+from tunnel.core.identifiers import ClusterId
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class ClusterEntry:
+    """One cluster's agents.
+
+    Attributes:
+        agents: those that have said HELLO.
+        left_at: when the last one went, as monotonic time, while there is none.
+    """
+
+    agents: list[AgentLink] = field(default_factory=list)
+    left_at: float | None = None
+
+
+class Registry:
+    """All connected agents.
+
+    Args:
+        choose: picks two of many; a parameter so that tests can decide.
+    """
+
+    def __init__(self, choose: Callable[[list[AgentLink]], list[AgentLink]] | None = None) -> None:
+        self._clusters: dict[ClusterId, ClusterEntry] = {}
+        self._tokens: dict[str, AgentLink] = {}
+        self._choose = choose or (lambda agents: random.sample(agents, 2))
+
+    @property
+    def clusters(self) -> dict[ClusterId, ClusterEntry]:
+        """Every cluster that was ever connected to this process."""
+        return self._clusters
+
+    @property
+    def links(self) -> Collection[AgentLink]:
+        """Every connected agent."""
+        return self._tokens.values()
+
+    def session_of(self, token: str) -> AgentLink | None:
+        """Return the session whose channels present this token."""
+        return self._tokens.get(token)
+
+    def add(self, link: AgentLink) -> None:
+        """List an agent that has said HELLO."""
+        entry = self._clusters.setdefault(link.cluster, ClusterEntry())
+        entry.agents.append(link)
+        entry.left_at = None
+        self._tokens[link.token] = link
+        _log.info(
+            "an agent connected",
+            extra={
+                "cluster": link.cluster,
+                "agent": link.name,
+                "address": link.address,
+                "agents": len(entry.agents),
+            },
+        )
+
+    def remove(self, link: AgentLink, reason: str) -> None:
+        """Take an agent off the list; its channels keep what they are carrying."""
+        if self._tokens.pop(link.token, None) is None:
+            return
+        entry = self._clusters[link.cluster]
+        entry.agents.remove(link)
+        if not entry.agents:
+            entry.left_at = asyncio.get_running_loop().time()
+        _log.info(
+            "an agent is gone",
+            extra={
+                "cluster": link.cluster,
+                "agent": link.name,
+                "reason": reason,
+                "agents": len(entry.agents),
+            },
+        )
+
+    def pick(self, cluster: ClusterId, avoid: AgentLink | None = None) -> AgentLink | None:
+        """Return the agent to ask: of two drawn at random the one with less to do, which keeps the load even without
+        sending everybody to the same idle one (the power of two choices). One whose apiserver does not answer is asked only
+        where no other is there."""
+        entry = self._clusters.get(cluster)
+        if entry is None:
+            return None
+        ready = [link for link in entry.agents if link.ready and link is not avoid]
+        if len(ready) > 1:
+            ready = [link for link in ready if link.report.upstream_reachable] or ready
+        if len(ready) < 2:
+            return ready[0] if ready else None
+        return min(self._choose(ready), key=lambda link: link.in_flight)

@@ -1,0 +1,181 @@
+"""From a request's raw head to what an agent may be asked, or a refusal: every check the stub makes before it asks.
+
+The order is the apiserver's own: form, then who, then where. Nothing here has a side effect.
+"""
+
+import time
+from dataclasses import dataclass, field
+
+from certs.errors import PeerRefused
+from certs.peer import PeerCertificate, PeerReader, user_names
+from tunnel.aio.stream import TlsFacts
+from tunnel.core.errors import Forbidden, NotFound, Unauthorized, WrongCluster
+from tunnel.core.http.body import expects_continue, request_body
+from tunnel.core.http.fields import check_request_fields, lookup, sanitise_request
+from tunnel.core.http.message import Field, RequestHead
+from tunnel.core.http.target import check_method, check_target, host_cluster, split_cluster
+from tunnel.core.http.upgrade import Upgrade, requested_upgrade
+from tunnel.core.identifiers import ClusterId
+from tunnel.core.identity import Identity, check_identity
+from tunnel.core.wire.pairs import encode_pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who holds a connection, decided once for all its requests; only the certificate's dates are looked at again.
+
+    Attributes:
+        identity: from the certificate.
+        block: the same as a REQUEST carries it, with the client's address.
+        peer: the certificate.
+    """
+
+    identity: Identity
+    block: bytes = field(repr=False)
+    peer: PeerCertificate
+
+
+@dataclass(slots=True)
+class Admitted:
+    """A request that may be asked.
+
+    Attributes:
+        cluster: where it goes.
+        prefix: the path prefix that named the cluster, or empty; a Location gains it.
+        head: what the agent gets: target without the prefix, sanitised fields.
+        body_length: bytes, or CHUNKED.
+        upgrade: the upgrade asked for, or None.
+        expects_continue: whether the client waits for a 100 before its body.
+    """
+
+    cluster: ClusterId
+    prefix: bytes
+    head: RequestHead
+    body_length: int
+    upgrade: Upgrade | None
+    expects_continue: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionRules:
+    """What the operator decided.
+
+    Attributes:
+        domain: clusters' hosts are CLUSTER.DOMAIN.
+        default_cluster: for requests that name none.
+        allow_users, allow_groups: names beginning with `system:` that are let in.
+        forward_cookies: whether Cookie and Set-Cookie pass.
+    """
+
+    domain: str | None = None
+    default_cluster: ClusterId | None = None
+    allow_users: frozenset[str] = frozenset()
+    allow_groups: frozenset[str] = frozenset()
+    forward_cookies: bool = False
+
+
+class Admission:
+    """The stub's checks.
+
+    Args:
+        rules: what the operator decided.
+        peers: reads certificates.
+    """
+
+    def __init__(self, rules: AdmissionRules, peers: PeerReader) -> None:
+        self._rules = rules
+        self._peers = peers
+
+    @property
+    def rules(self) -> AdmissionRules:
+        """What the operator decided."""
+        return self._rules
+
+    def authenticate(self, tls: TlsFacts | None, address: str) -> Caller:
+        """Return who opened a connection.
+
+        Raises:
+            Unauthorized: it shows no certificate, or not a user's.
+            Forbidden: the certificate's names are not let in.
+        """
+        if tls is None or tls.certificate is None:
+            raise Unauthorized(
+                "a client certificate is needed; make a kubeconfig with 'cluster-tunnel kubeconfig'"
+            )
+        try:
+            peer = self._peers.read(tls.certificate)
+            _require_user(peer)
+            user, groups = user_names(peer)
+        except PeerRefused as refused:
+            raise Forbidden(str(refused)) from refused
+        identity = Identity(user, groups)
+        check_identity(identity, allow_users=self._rules.allow_users, allow_groups=self._rules.allow_groups)
+        return Caller(identity, _caller_block(identity, address), peer)
+
+    def check_dates(self, caller: Caller) -> None:
+        """Refuse a certificate whose time is over; asked for every request, because connections live long.
+
+        Raises:
+            Unauthorized: its dates do not hold now.
+        """
+        now = time.time()
+        if not caller.peer.valid_at(now):
+            raise Unauthorized(caller.peer.problem_at(now) or "the client certificate is not valid now")
+
+    def admit(self, raw: RequestHead, *, version_1_1: bool, server_name: str | None) -> Admitted:
+        """Return what a request asks for.
+
+        Args:
+            raw: as received.
+            version_1_1: False for HTTP/1.0.
+            server_name: the SNI of the connection.
+
+        Raises:
+            Refusal: it is malformed, ambiguous, or not carried.
+        """
+        check_method(raw.method)
+        check_target(raw.target)
+        check_request_fields(raw.fields, version_1_1=version_1_1)
+        body_length = request_body(version_1_1, raw.fields)
+        upgrade = requested_upgrade(raw.method, raw.fields)
+        waits = expects_continue(version_1_1, raw.fields)
+        cluster, prefix, target = self._route(raw, server_name)
+        fields = sanitise_request(raw.fields, forward_cookies=self._rules.forward_cookies)
+        return Admitted(cluster, prefix, RequestHead(raw.method, target, fields), body_length, upgrade, waits)
+
+    def _route(self, raw: RequestHead, server_name: str | None) -> tuple[ClusterId, bytes, bytes]:
+        """The cluster is whichever of SNI, Host and path names one; two different ones are refused."""
+        by_path, rest = split_cluster(raw.target)
+        domain = self._rules.domain
+        by_host = by_sni = None
+        if domain is not None:
+            hosts = lookup(raw.fields, b"host")
+            by_host = host_cluster(hosts[0], domain) if hosts else None
+            by_sni = host_cluster(server_name.encode(), domain) if server_name else None
+        named = {cluster for cluster in (by_path, by_host, by_sni) if cluster is not None}
+        if len(named) > 1:
+            raise WrongCluster(
+                f"SNI, Host and path name different clusters ({', '.join(sorted(named))}); use one of them"
+            )
+        cluster = named.pop() if named else self._rules.default_cluster
+        if cluster is None:
+            raise NotFound(
+                "the request names no cluster; use /clusters/ID in the kubeconfig's server, or a host of its own"
+            )
+        return cluster, b"/clusters/" + by_path.encode() if by_path else b"", rest
+
+
+def _require_user(peer: PeerCertificate) -> None:
+    if peer.signed_by == "agent-ca":
+        raise Forbidden("this is an agent's certificate; users have certificates of their own")
+
+
+def _caller_block(identity: Identity, address: str) -> bytes:
+    pairs: list[Field] = [(b"user", identity.user.encode())]
+    if identity.uid:
+        pairs.append((b"uid", identity.uid.encode()))
+    pairs += [(b"group", group.encode()) for group in identity.groups]
+    for key, values in identity.extra:
+        pairs += [(b"extra/" + key.encode(), value.encode()) for value in values]
+    pairs.append((b"address", address.encode()))
+    return encode_pairs(pairs=pairs)

@@ -1,0 +1,83 @@
+"""Writes one response to a client, with framing of the stub's own, so that no agent can desynchronise a connection."""
+
+from tunnel.aio.stream import ByteStream
+from tunnel.core.http.body import (
+    CHUNK_END,
+    CHUNKED,
+    LAST_CHUNK,
+    NONE,
+    UNTIL_CLOSE,
+    chunk_head,
+    response_framing,
+)
+from tunnel.core.http.message import Field
+from tunnel.core.http.render import render_response
+from tunnel.core.wire.exchange import Head
+
+_CLOSE: Field = (b"Connection", b"close")
+
+
+class AnswerWriter:
+    """One response on its way to a client.
+
+    Args:
+        stream: the client's connection.
+        version_1_1: whether the client knows chunks.
+        keep_alive: whether the connection may carry another request afterwards.
+    """
+
+    __slots__ = ("_chunked", "_stream", "_version_1_1", "bytes_sent", "keep_alive", "status")
+
+    def __init__(self, stream: ByteStream, *, version_1_1: bool, keep_alive: bool) -> None:
+        self._stream = stream
+        self._version_1_1 = version_1_1
+        self._chunked = False
+        self.keep_alive = keep_alive
+        self.status = 0
+        self.bytes_sent = 0
+
+    def start(self, head: Head, fields: list[Field]) -> None:
+        """Write the head of an agent's answer; `fields` are its checked and sanitised ones."""
+        framing = self._framing(head)
+        self._write_head(head.response.status, fields, framing)
+
+    def _framing(self, head: Head) -> int:
+        if head.bodiless:
+            return head.length if head.length >= 0 else NONE
+        if head.length >= 0:
+            return head.length
+        if self._version_1_1:
+            self._chunked = True
+            return CHUNKED
+        self.keep_alive = False
+        return UNTIL_CLOSE
+
+    def data(self, data: memoryview) -> None:
+        """Write part of the body as it comes, without waiting for more."""
+        size = len(data)
+        self.bytes_sent += size
+        if self._chunked:
+            self._stream.write(b"".join((chunk_head(size), data, CHUNK_END)))
+        else:
+            self._stream.write(data)
+
+    def end(self) -> None:
+        """The body is whole."""
+        if self._chunked:
+            self._stream.write(LAST_CHUNK)
+
+    def whole(self, status: int, fields: list[Field], body: bytes, *, bodiless: bool) -> None:
+        """Write an answer of the stub's own; to a HEAD only its head."""
+        self._write_head(status, fields, len(body))
+        if not bodiless:
+            self._stream.write(body)
+            self.bytes_sent += len(body)
+
+    def _write_head(self, status: int, fields: list[Field], framing: int) -> None:
+        self.status = status
+        fields = fields + response_framing(framing)
+        if not self.keep_alive:
+            fields.append(_CLOSE)
+        elif not self._version_1_1:
+            fields.append((b"Connection", b"keep-alive"))
+        self._stream.write(render_response(status, fields))

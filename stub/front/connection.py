@@ -1,0 +1,355 @@
+"""A user's connection: HTTP/1.1 requests in, one exchange at a time, until it closes or becomes a raw pipe."""
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import httptools
+
+from stub.front.admission import Admitted, Caller
+from stub.front.exchange import Exchange
+from tunnel.aio.stream import ByteStream, StreamHandler
+from tunnel.core import limits
+from tunnel.core.errors import BadRequest, HeadTooLarge, Refusal
+from tunnel.core.http.message import Field, RequestHead
+from tunnel.core.http.target import is_version_1_1
+
+if TYPE_CHECKING:
+    from stub.front.office import FrontOffice
+
+
+class FrontConnection:
+    """The handler of one client's connection.
+
+    Args:
+        office: what all connections share.
+        server_name: the SNI.
+    """
+
+    stream: ByteStream
+
+    def __init__(self, office: "FrontOffice", server_name: str | None) -> None:
+        self.office = office
+        self._server_name = server_name
+        self._loop = asyncio.get_running_loop()
+        # httptools declares its parser without types.
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._url = b""
+        self._fields: list[Field] = []
+        self._head_bytes = 0
+        self._in_head = False
+        self._caller: Caller | None = None
+        self._receiving: Exchange | None = None
+        self._current: Exchange | None = None
+        self._queue: deque[Exchange] = deque()
+        self._early = bytearray()
+        self._pipe: StreamHandler | None = None
+        self._upgrading = False
+        self._broken = False
+        self._lingering = False
+        self._body_paused = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    # The stream ------------------------------------------------------------------------------------
+
+    def stream_opened(self, stream: ByteStream) -> None:
+        self.stream = stream
+        self.office.connections.add(self)
+        self._arm(self.office.idle_seconds)
+
+    def stream_received(self, data: memoryview) -> None:
+        if self._lingering or self._broken:
+            return
+        if self._upgrading:
+            self._keep_early(data)
+            return
+        if not self._in_head and self._receiving is None:
+            self._arm(self.office.head_seconds)
+        self._feed(data)
+        if self._receiving is not None:
+            self._receiving.read_over()
+        self._update_reading()
+
+    def stream_ended(self) -> None:
+        """The client sends no more. Go's and most other clients close both ways at once, so an answer that is still under way
+        is not worth waiting for, unless the request was whole: a client may say its end early (`nc -N`)."""
+        if self._current is None and not self._queue:
+            self.stream.close()
+        elif self._receiving is not None or self._upgrading:
+            self._lose("it closed the connection before the request was whole")
+        else:
+            self._current_keep_alive_off()
+
+    def stream_write_paused(self) -> None:
+        if self._current is not None:
+            self._current.client_write_paused()
+
+    def stream_write_resumed(self) -> None:
+        if self._current is not None:
+            self._current.client_write_resumed()
+
+    def stream_closed(self, error: Exception | None) -> None:
+        self._disarm()
+        self.office.connections.discard(self)
+        self._lose(str(error) if error else "it closed the connection")
+
+    def _lose(self, reason: str) -> None:
+        exchanges = [self._current, *self._queue]
+        self._current, self._receiving = None, None
+        self._queue.clear()
+        for exchange in exchanges:
+            if exchange is not None:
+                exchange.client_lost(reason)
+        self.stream.abort()
+
+    def _current_keep_alive_off(self) -> None:
+        self._broken = True
+
+    # Parsing ---------------------------------------------------------------------------------------
+
+    def _feed(self, data: memoryview) -> None:
+        if self._in_head or self._receiving is None:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgrading = True
+            self._keep_early(data[upgrade.args[0] :])
+        except httptools.HttpParserCallbackError as error:
+            cause = error.__context__
+            self._refuse_connection(cause if isinstance(cause, Refusal) else _malformed(error))
+        except httptools.HttpParserError as error:
+            self._refuse_connection(_malformed(error))
+        else:
+            if self._in_head and self._head_bytes > limits.HEAD_BYTES:
+                self._refuse_connection(_head_too_large())
+
+    def on_message_begin(self) -> None:
+        self._url = b""
+        self._fields = []
+        self._in_head = True
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # Trailers come through the same callback, behind the head; they are dropped (B3 of the wire notes: header injection).
+        if not self._in_head:
+            return
+        self._fields.append((name, value))
+        if len(self._fields) > limits.FIELD_COUNT:
+            raise _head_too_large()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._head_bytes = 0
+        self._disarm()
+        exchange = self._new_exchange()
+        self._receiving = exchange
+        if self._current is None:
+            self._current = exchange
+            exchange.begin()
+        else:
+            # A client that pipelines is answered in order; it is not read further until its turn comes.
+            self._queue.append(exchange)
+
+    def on_body(self, body: bytes) -> None:
+        if self._receiving is not None:
+            self._receiving.body_received(body)
+
+    def on_message_complete(self) -> None:
+        exchange, self._receiving = self._receiving, None
+        if exchange is not None:
+            exchange.body_completed()
+            exchange.read_over()
+            if exchange is not self._current and exchange not in self._queue:
+                self._after_unread_body(exchange)
+
+    def _new_exchange(self) -> Exchange:
+        head = RequestHead(self._parser.get_method(), self._url, self._fields)
+        refusal: Refusal | None = None
+        admitted: Admitted | None = None
+        version_1_1 = False
+        try:
+            version_1_1 = is_version_1_1(self._parser.get_http_version())
+            self._authenticate()
+            admitted = self.office.admission.admit(
+                head, version_1_1=version_1_1, server_name=self._server_name
+            )
+        except Refusal as fault:
+            refusal = fault
+        return Exchange(
+            self,
+            method=head.method,
+            target=head.target,
+            caller=self._caller,
+            admitted=admitted,
+            refusal=refusal,
+            version_1_1=version_1_1,
+            keep_alive=self._parser.should_keep_alive() and not self.office.draining,
+            audit=self.office.new_audit_id(),
+            started_at=self._loop.time(),
+        )
+
+    def _authenticate(self) -> None:
+        if self._caller is None:
+            self._caller = self.office.admission.authenticate(self.stream.tls, self.stream.peer)
+        self.office.admission.check_dates(self._caller)
+
+    def _refuse_connection(self, refusal: Refusal) -> None:
+        """The bytes on this connection can no longer be told apart: answer once, and close."""
+        self._broken = True
+        self._receiving = None
+        if self._queue or (self._current is not None and self._current.status):
+            # An answer is under way; a second one would corrupt it.
+            self._lose(refusal.message)
+            return
+        refusal.close = True
+        if self._current is not None:
+            self._current.refuse(refusal)
+        else:
+            self._current = self._broken_exchange(refusal)
+            self._current.begin()
+
+    def _broken_exchange(self, refusal: Refusal) -> Exchange:
+        return Exchange(
+            self,
+            method=b"",
+            target=b"",
+            caller=self._caller,
+            admitted=None,
+            refusal=refusal,
+            version_1_1=True,
+            keep_alive=False,
+            audit=self.office.new_audit_id(),
+            started_at=self._loop.time(),
+        )
+
+    # Turns -----------------------------------------------------------------------------------------
+
+    def exchange_over(self, exchange: Exchange, *, cut: bool, keep_alive: bool) -> None:
+        """An answer is written; the next one may begin."""
+        if exchange is not self._current:
+            return
+        self._current = None
+        if cut:
+            self.stream.abort()
+        elif not keep_alive or self._broken:
+            self._close(exchange)
+        elif self._queue:
+            # Not from within this call: an exchange may end in the middle of the parser's callbacks.
+            self._loop.call_soon(self._next)
+        else:
+            self._arm(self.office.idle_seconds)
+            self._update_reading()
+
+    def _next(self) -> None:
+        if self._current is None and self._queue and not self.stream.closing:
+            self._current = self._queue.popleft()
+            self._current.begin()
+            self._update_reading()
+
+    def _close(self, exchange: Exchange) -> None:
+        """Close behind an answer. Where the client is still sending, a close at once would reset the connection and could
+        destroy the answer on its way (RFC 9112 9.6): say the end, and read on for a while."""
+        if exchange.request_complete and not self._upgrading:
+            self._disarm()
+            self.stream.close()
+            return
+        self._lingering = True
+        self.stream.write_end()
+        self.stream.resume_reading()
+        self._arm(limits.LINGER_SECONDS)
+
+    def _after_unread_body(self, exchange: Exchange) -> None:
+        """The client finished a body whose answer had been given before; the connection is closing already."""
+        if not self._lingering and not exchange.request_complete:
+            self.stream.close()
+
+    def _update_reading(self) -> None:
+        """Read while the running exchange can use it; a queue or a stopped body is TCP's to hold."""
+        if self._lingering or self._pipe is not None:
+            return
+        if self._queue or self._body_paused or len(self._early) >= limits.EARLY_BYTES:
+            self.stream.pause_reading()
+        else:
+            self.stream.resume_reading()
+
+    def pause_body(self) -> None:
+        """The agent takes no more of the body for now."""
+        self._body_paused = True
+        self.stream.pause_reading()
+
+    def resume_body(self) -> None:
+        """The agent takes more."""
+        self._body_paused = False
+        self._update_reading()
+
+    # The pipe --------------------------------------------------------------------------------------
+
+    def _keep_early(self, data: memoryview) -> None:
+        """Bytes behind an upgrade wait until the upstream's 101 was seen: until then they could be a smuggled request, and the
+        apiserver's port-forward refuses a client that speaks before the handshake is done."""
+        self._early += data
+        if len(self._early) >= limits.EARLY_BYTES:
+            self.stream.pause_reading()
+
+    def hand_over(self, pipe: StreamHandler) -> None:
+        """The connection is a pipe from here on; what came early goes first."""
+        self._disarm()
+        self._pipe = pipe
+        early, self._early = bytes(self._early), bytearray()
+        if early:
+            pipe.stream_received(memoryview(early))
+        self.stream.resume_reading()
+
+    def pipe_closed(self) -> None:
+        """The pipe is over, and the connection with it."""
+        self._current = None
+        self.office.connections.discard(self)
+
+    # Time and draining -----------------------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is under way."""
+        return self._current is None and not self._queue and self._receiving is None and not self._in_head
+
+    def drain(self) -> None:
+        """Close as soon as nothing is under way."""
+        if self._current is None and self._pipe is None:
+            self._disarm()
+            self.stream.close()
+        else:
+            self._broken = True
+
+    def abort(self, reason: str) -> None:
+        """Break everything off."""
+        if self._current is not None:
+            self._current.abort_pipe(reason)
+        self._lose(reason)
+
+    def _arm(self, seconds: float) -> None:
+        self._disarm()
+        self._timer = self._loop.call_later(seconds, self._timed_out)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _timed_out(self) -> None:
+        if self._in_head:
+            self._refuse_connection(BadRequest("the request's head did not arrive in time", close=True))
+        else:
+            self.stream.abort() if self._lingering else self.stream.close()
+
+
+def _malformed(error: Exception) -> BadRequest:
+    return BadRequest(f"the request is not valid HTTP/1.1: {error}", close=True)
+
+
+def _head_too_large() -> HeadTooLarge:
+    return HeadTooLarge(
+        f"the request's head is above {limits.HEAD_BYTES} bytes or {limits.FIELD_COUNT} fields", close=True
+    )

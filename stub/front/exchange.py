@@ -1,0 +1,405 @@
+"""One request and its answer, from the client's head to the last byte.
+
+The client's connection feeds it (`body_received`, `body_completed`, `client_*`), an agent's link answers it (it is the
+`Asker`), and it writes to the client. It ends exactly once.
+"""
+
+import logging
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final
+
+from stub.front.admission import Admitted, Caller
+from stub.front.answer import AnswerWriter
+from tunnel.aio.bodies import UploadBody
+from tunnel.aio.splice import Splice
+from tunnel.aio.stream import ByteStream
+from tunnel.core import limits
+from tunnel.core.errors import BadGateway, PeerViolation, Refusal, refusal_of
+from tunnel.core.http.body import CHUNKED
+from tunnel.core.http.fields import check_peer_fields, lookup, sanitise_response
+from tunnel.core.http.location import rewrite_location
+from tunnel.core.http.message import Field
+from tunnel.core.http.render import CONTINUE, render_response
+from tunnel.core.http.status import refusal_response
+from tunnel.core.http.upgrade import (
+    UpgradeOutcome,
+    check_plain_status,
+    check_upgrade_response,
+    upgrade_outcome,
+    upgrade_request_fields,
+)
+from tunnel.core.identifiers import RequestId
+from tunnel.core.wire.exchange import BODY_UNKNOWN, Head, Refused
+
+if TYPE_CHECKING:
+    from stub.agents.channel import ResponseChannel
+    from stub.agents.link import AgentLink
+    from stub.front.connection import FrontConnection
+
+_log = logging.getLogger(__name__)
+
+_NO_BODY_STATUS: Final = (204, 304)
+
+
+class Phase(Enum):
+    """Where an exchange stands."""
+
+    COLLECTING = auto()
+    """The head is there; a small body is still coming, or others are before it."""
+    ASKED = auto()
+    """An agent has it."""
+    ANSWERING = auto()
+    """The answer has begun."""
+    SPLICED = auto()
+    """The connection is a raw pipe."""
+    OVER = auto()
+
+
+class Exchange:
+    """See the module.
+
+    Args:
+        front: the client's connection.
+        caller: who asks; None where nobody could be told from the certificate, and then `refusal` says why.
+        admitted: what is asked; None likewise.
+        refusal: why it is not carried.
+        bodiless: whether the client asked with HEAD.
+        version_1_1, keep_alive: of the client's request.
+        audit: 16 bytes that name the request everywhere.
+    """
+
+    def __init__(
+        self,
+        front: "FrontConnection",
+        *,
+        method: bytes,
+        target: bytes,
+        caller: Caller | None,
+        admitted: Admitted | None,
+        refusal: Refusal | None,
+        version_1_1: bool,
+        keep_alive: bool,
+        audit: bytes,
+        started_at: float,
+    ) -> None:
+        self._front = front
+        self.method = method
+        self.target = target
+        self.caller = caller
+        self.admitted = admitted
+        self._refusal = refusal
+        self.audit = audit
+        self.started_at = started_at
+        self.phase = Phase.COLLECTING
+        self.link: AgentLink | None = None
+        self.reason = ""
+        self.received_bytes = 0
+        self._stream: ByteStream = front.stream
+        self._answer = AnswerWriter(front.stream, version_1_1=version_1_1, keep_alive=keep_alive)
+        self._number = RequestId(0)
+        self._channel: ResponseChannel | None = None
+        self._splice: Splice | None = None
+        self._pieces: list[bytes] = []
+        self._body: UploadBody | None = None
+        self._body_complete = False
+        self._body_unwanted = False
+        self._taken = 0
+        self._client_paused = False
+        self._current = False
+
+    # What the client sends -------------------------------------------------------------------------
+
+    @property
+    def status(self) -> int:
+        """The status answered, or 0."""
+        return self._answer.status
+
+    @property
+    def sent_bytes(self) -> int:
+        """Of the answer's body, or of the pipe towards the client."""
+        return self._answer.bytes_sent
+
+    @property
+    def address(self) -> str:
+        """Where the client connects from."""
+        return self._stream.peer
+
+    def seconds(self) -> float:
+        """How long ago the request's head arrived."""
+        return self._front.office.now() - self.started_at
+
+    @property
+    def request_complete(self) -> bool:
+        """Whether the client has sent all of the request."""
+        return self._body_complete
+
+    def begin(self) -> None:
+        """It is this exchange's turn on the connection."""
+        self._current = True
+        if self._refusal is not None:
+            self.refuse(self._refusal)
+        else:
+            self._advance(turn_over=self._body_complete)
+
+    def body_received(self, data: bytes) -> None:
+        """The client sent part of the body."""
+        self.received_bytes += len(data)
+        if self._body_unwanted or self.phase is Phase.OVER:
+            return
+        if self._body is None:
+            self._pieces.append(data)
+        elif not self._body.write(data):
+            self._front.pause_body()
+
+    def body_completed(self) -> None:
+        """The client's request is whole."""
+        self._body_complete = True
+        if self._body is not None:
+            self._finish_upload()
+
+    def read_over(self) -> None:
+        """All that arrived in this read has been delivered: decide about a body whose end is not in sight."""
+        if self._current and self.phase is Phase.COLLECTING:
+            self._advance(turn_over=True)
+
+    def _advance(self, *, turn_over: bool) -> None:
+        """Ask, as soon as the body is whole, or is known to be too large or too slow to wait for.
+
+        A small body with a length is waited for, so that it travels inline and the request can be asked again elsewhere. A
+        chunked one may never end by itself (a stream through a service proxy), so it waits for one read alone.
+        """
+        admitted = self.admitted
+        assert admitted is not None
+        if self._body_complete and self.received_bytes <= limits.INLINE_BODY_BYTES:
+            self._ask(stream=False)
+        elif admitted.expects_continue:
+            if self._ask(stream=True):
+                self._stream.write(CONTINUE)
+        elif self._is_too_long_to_wait_for(admitted, turn_over=turn_over):
+            self._ask(stream=True)
+
+    def _is_too_long_to_wait_for(self, admitted: Admitted, *, turn_over: bool) -> bool:
+        if admitted.body_length == CHUNKED:
+            return turn_over or self.received_bytes > limits.INLINE_BODY_BYTES
+        return admitted.body_length > limits.INLINE_BODY_BYTES
+
+    def _ask(self, *, stream: bool) -> bool:
+        """Hand the request to an agent; False where there is none, and that was answered."""
+        admitted, caller = self.admitted, self.caller
+        assert admitted is not None
+        assert caller is not None
+        try:
+            link = self._front.office.find_agent(admitted.cluster)
+        except Refusal as refusal:
+            self.refuse(refusal)
+            return False
+        self.link = link
+        self.phase = Phase.ASKED
+        body = b"" if stream else b"".join(self._pieces)
+        length = len(body)
+        if stream:
+            length = BODY_UNKNOWN if admitted.body_length == CHUNKED else admitted.body_length
+        self._number = link.ask(
+            self,
+            admitted.head,
+            epoch=self._front.office.epoch,
+            audit=self.audit,
+            caller=caller.block,
+            body=body,
+            body_length=length,
+            body_stream=stream,
+            upgrade=admitted.upgrade is not None,
+        )
+        pieces, self._pieces = self._pieces, []
+        if stream:
+            self._start_upload(link, pieces)
+        return True
+
+    def _start_upload(self, link: "AgentLink", pieces: list[bytes]) -> None:
+        self._body = link.open_body(self._number, self)
+        more = True
+        for piece in pieces:
+            more = self._body.write(piece)
+        if self._body_complete:
+            self._finish_upload()
+        elif not more:
+            self._front.pause_body()
+
+    def _finish_upload(self) -> None:
+        assert self._body is not None
+        assert self.link is not None
+        self._body.end()
+        self.link.body_finished(self._number)
+
+    def body_room(self) -> None:
+        self._front.resume_body()
+
+    def body_refused(self) -> None:
+        self._body_unwanted = True
+        self._front.resume_body()
+
+    # What the agent answers ------------------------------------------------------------------------
+
+    def response_started(self, channel: "ResponseChannel", head: Head) -> None:
+        assert self.admitted is not None
+        try:
+            fields = self._checked(head)
+        except (Refusal, PeerViolation) as fault:
+            channel.abandon()
+            refusal = (
+                fault
+                if isinstance(fault, Refusal)
+                else BadGateway(f"the agent's answer is not HTTP: {fault}")
+            )
+            self.refuse(refusal)
+            return
+        self.phase = Phase.ANSWERING
+        self._channel = channel
+        if head.response.status == 101:
+            self._start_pipe(channel, head, fields)
+            return
+        if self.admitted.upgrade is not None or not self._body_complete:
+            # Behind a refused upgrade nothing may follow (CVE-2018-1002105); behind an answer that did not wait for the
+            # body, the rest of that body would be read as the next request.
+            self._answer.keep_alive = False
+        self._answer.start(head, fields)
+
+    def _checked(self, head: Head) -> list[Field]:
+        admitted = self.admitted
+        assert admitted is not None
+        response = head.response
+        check_peer_fields(response.fields)
+        if admitted.upgrade is None:
+            check_plain_status(response.status)
+        elif upgrade_outcome(response.status) is UpgradeOutcome.SPLICE:
+            check_upgrade_response(admitted.upgrade, response)
+        must_be_bodiless = self.method == b"HEAD" or response.status in _NO_BODY_STATUS
+        if response.status != 101 and head.bodiless != must_be_bodiless:
+            raise PeerViolation(f"status {response.status} with a body where none may be, or the reverse")
+        fields = sanitise_response(
+            response.fields, forward_set_cookie=self._front.office.admission.rules.forward_cookies
+        )
+        return self._with_own_location(fields, admitted)
+
+    def _with_own_location(self, fields: list[Field], admitted: Admitted) -> list[Field]:
+        if not lookup(fields, b"location"):
+            return fields
+        path = admitted.head.target.partition(b"?")[0]
+        return [
+            (name, rewrite_location(value, b"", admitted.prefix, request_path=path))
+            if name.lower() == b"location"
+            else (name, value)
+            for name, value in fields
+        ]
+
+    def response_data(self, data: memoryview) -> None:
+        self._taken += len(data)
+        self._answer.data(data)
+        if self._client_paused and self._taken >= limits.SMALL_RESPONSE_BYTES and self._channel is not None:
+            self._channel.stream.pause_reading()
+
+    def response_ended(self) -> None:
+        self._channel = None
+        self._answer.end()
+        self._finish("")
+
+    def response_cut(self, reason: str) -> None:
+        """The client must see a cut one too: no last chunk, no polite close of HTTP, and no close_notify."""
+        self._channel = None
+        self._finish(f"cut: {reason}", cut=True)
+
+    def refused(self, refused: Refused) -> None:
+        self.refuse(refusal_of(refused.code, refused.message), hop="agent")
+
+    def lost(self, reason: str) -> None:
+        self.refuse(
+            BadGateway(
+                f"the agent went away before it answered ({reason}); whether the request took effect is not known"
+            )
+        )
+
+    def refuse(self, refusal: Refusal, hop: str = "stub") -> None:
+        """Answer with a Status."""
+        request_id = self._front.office.request_id(self.audit)
+        head, body = refusal_response(refusal, hop=hop, request_id=request_id)
+        upgrade = self.admitted is not None and self.admitted.upgrade is not None
+        if refusal.close or upgrade or not self._body_complete:
+            self._answer.keep_alive = False
+        self._answer.whole(head.status, head.fields, body, bodiless=self.method == b"HEAD")
+        self._finish(f"{hop}: {refusal.message}")
+
+    # The pipe --------------------------------------------------------------------------------------
+
+    def _start_pipe(self, channel: "ResponseChannel", head: Head, fields: list[Field]) -> None:
+        assert self.admitted is not None
+        assert self.admitted.upgrade is not None
+        self.phase = Phase.SPLICED
+        self._answer.status = head.response.status
+        self._stream.write_record(
+            render_response(101, [*fields, *upgrade_request_fields(self.admitted.upgrade)])
+        )
+        channel.become_pipe()
+        self._splice = Splice(
+            self._stream, channel.stream, self._pipe_closed, self._front.office.splice_drain_seconds
+        )
+        self._front.hand_over(self._splice.left)
+
+    def raw_received(self, data: memoryview) -> None:
+        if self._splice is not None:
+            self._splice.right.stream_received(data)
+
+    def _pipe_closed(self, sent: int, received: int, reason: str) -> None:
+        self.received_bytes, self._answer.bytes_sent = sent, received
+        self.phase = Phase.OVER
+        self._front.office.completed(self, reason)
+        self._front.pipe_closed()
+
+    def abort_pipe(self, reason: str) -> None:
+        """Break the pipe, where there is one."""
+        if self._splice is not None and self.phase is Phase.SPLICED:
+            self._splice.abort(reason)
+
+    # The client's connection -----------------------------------------------------------------------
+
+    def client_write_paused(self) -> None:
+        """The client does not take what was written. A small answer is taken from the agent all the same, so that it does not
+        hold a channel; of a larger one no more is read."""
+        self._client_paused = True
+        if self._channel is not None and self._taken >= limits.SMALL_RESPONSE_BYTES:
+            self._channel.stream.pause_reading()
+
+    def client_write_resumed(self) -> None:
+        """The client takes more."""
+        self._client_paused = False
+        if self._channel is not None:
+            self._channel.stream.resume_reading()
+
+    def client_lost(self, reason: str) -> None:
+        """The client is gone: nobody wants the answer any more."""
+        if self.phase in {Phase.OVER, Phase.SPLICED}:
+            return
+        self._drop_request()
+        self.phase = Phase.OVER
+        self._front.office.completed(self, f"client gone: {reason}")
+
+    def _drop_request(self) -> None:
+        if self._body is not None and not self._body_complete:
+            self._body.break_off()
+            if self.link is not None:
+                self.link.body_finished(self._number)
+        if self._channel is not None:
+            channel, self._channel = self._channel, None
+            channel.abandon()
+        elif self.phase is Phase.ASKED and self.link is not None:
+            self.link.cancel(self._number)
+
+    def _finish(self, reason: str, *, cut: bool = False) -> None:
+        if self.phase is Phase.OVER:
+            return
+        if self._body is not None and not self._body_complete:
+            self._body.break_off()
+            if self.link is not None:
+                self.link.body_finished(self._number)
+        self.phase = Phase.OVER
+        self._front.office.completed(self, reason)
+        self._front.exchange_over(self, cut=cut, keep_alive=self._answer.keep_alive)

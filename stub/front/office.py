@@ -1,0 +1,120 @@
+"""What all users' connections share: the checks, the agents to ask, identifiers, and the book-keeping."""
+
+import asyncio
+import itertools
+import secrets
+from typing import TYPE_CHECKING, Final, Protocol
+
+from stub.agents.link import AgentLink
+from stub.agents.registry import Registry
+from stub.front.admission import Admission
+from tunnel.core import limits
+from tunnel.core.errors import NotFound, Unavailable
+from tunnel.core.identifiers import ClusterId
+
+if TYPE_CHECKING:
+    from stub.front.connection import FrontConnection
+    from stub.front.exchange import Exchange
+
+RECENTLY_SECONDS: Final = 10.0
+"""How long after a cluster's last agent left a client is asked to try again; agents re-dial within seconds."""
+
+STARTING_SECONDS: Final = 30.0
+"""How long after its start a stub takes a cluster it has not seen for one whose agents are still dialling."""
+
+
+class Ledger(Protocol):
+    """Hears of every exchange that is over."""
+
+    def exchange_completed(self, exchange: "Exchange", reason: str) -> None: ...
+
+
+class FrontOffice:
+    """See the module.
+
+    Args:
+        admission: the checks.
+        registry: the agents.
+        ledgers: the audit log, the metrics.
+        idle_seconds, head_seconds, splice_drain_seconds: the settings of these names.
+    """
+
+    def __init__(
+        self,
+        admission: Admission,
+        registry: Registry,
+        ledgers: tuple[Ledger, ...] = (),
+        *,
+        idle_seconds: float = limits.IDLE_SECONDS,
+        head_seconds: float = limits.HEAD_SECONDS,
+        splice_drain_seconds: float = limits.CLOSE_SECONDS,
+    ) -> None:
+        self.admission = admission
+        self._registry = registry
+        self._ledgers = ledgers
+        self._loop = asyncio.get_running_loop()
+        self.idle_seconds = idle_seconds
+        self.head_seconds = head_seconds
+        self.splice_drain_seconds = splice_drain_seconds
+        self.connections: set[FrontConnection] = set()
+        self.draining = False
+        self._started_at = self._loop.time()
+        self.epoch = 0
+        # Unique without a random number per request: 8 random bytes for this process, then a counter.
+        self._audit_prefix = secrets.token_bytes(8)
+        self._audit_numbers = itertools.count(1)
+
+    def now(self) -> float:
+        """Return the monotonic time in seconds."""
+        return self._loop.time()
+
+    def new_audit_id(self) -> bytes:
+        """Return 16 bytes that name a request in every log."""
+        return self._audit_prefix + next(self._audit_numbers).to_bytes(8)
+
+    @staticmethod
+    def request_id(audit: bytes) -> str:
+        """Return an audit id as text, as the apiserver's Audit-ID shows it."""
+        text = audit.hex()
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+    def find_agent(self, cluster: ClusterId) -> AgentLink:
+        """Return the agent to ask.
+
+        Raises:
+            Unavailable: none is connected, or this stub is about to stop.
+            NotFound: no agent of that cluster was ever connected, so the id may be wrong.
+        """
+        if self.draining:
+            raise Unavailable("this stub is shutting down; try again", retry_after=1, close=True)
+        link = self._registry.pick(cluster)
+        if link is not None:
+            return link
+        entry = self._registry.clusters.get(cluster)
+        if entry is not None:
+            raise self._unavailable(cluster, entry.left_at)
+        raise self._never_seen(cluster)
+
+    def _never_seen(self, cluster: ClusterId) -> Unavailable | NotFound:
+        """A stub learns which clusters exist from their agents alone, so shortly after its start it cannot tell."""
+        known = cluster == self.admission.rules.default_cluster
+        if known or self._loop.time() - self._started_at < STARTING_SECONDS:
+            return Unavailable(
+                f"no agent of cluster {cluster!r} is connected to this stub yet; check the agent's log"
+            )
+        return NotFound(
+            f"no agent of cluster {cluster!r} has ever connected to this stub; check the cluster's name"
+        )
+
+    def _unavailable(self, cluster: ClusterId, left_at: float | None) -> Unavailable:
+        if left_at is None:
+            return Unavailable(f"every agent of cluster {cluster!r} is draining; try again", retry_after=1)
+        gone = self._loop.time() - left_at
+        message = f"no agent of cluster {cluster!r} is connected; the last one left {gone:.0f} s ago"
+        return Unavailable(message, retry_after=1 if gone < RECENTLY_SECONDS else None)
+
+    def completed(self, exchange: "Exchange", reason: str) -> None:
+        """An exchange is over; `reason` is empty where it ended as it should."""
+        exchange.reason = reason
+        for ledger in self._ledgers:
+            ledger.exchange_completed(exchange, reason)

@@ -1,0 +1,191 @@
+"""Puts a stub together, serves, and drains when told to stop."""
+
+import asyncio
+import logging
+import secrets
+import ssl
+from importlib.metadata import version
+
+from certs.contexts import agent_listener_context, stub_context
+from certs.peer import PeerReader
+from stub.admin import AdminEndpoints
+from stub.agents.acceptance import CHANNEL_ALPN, SESSION_ALPN, AgentAcceptance
+from stub.agents.registry import Registry
+from stub.audit import AuditLog
+from stub.front.admission import Admission, AdmissionRules
+from stub.front.connection import FrontConnection
+from stub.front.office import FrontOffice, Ledger
+from stub.measures import StubMeasures
+from stub.settings import StubSettings
+from tunnel.aio.basestream import BaseStream
+from tunnel.aio.errors import HandshakeFailed
+from tunnel.aio.listen import Listener, ListenerSettings, listen
+from tunnel.aio.sockets import TUNNEL_LEG
+from tunnel.aio.stream import StreamHandler
+from tunnel.core.wire.control import StubHello
+from tunnel.kit.failures import CommandFailed
+from tunnel.kit.values import Address
+
+HTTP_ALPN = "http/1.1"
+_AGENT_ALPN = (SESSION_ALPN, CHANNEL_ALPN)
+
+_log = logging.getLogger(__name__)
+
+
+class Stub:
+    """One stub process.
+
+    Args:
+        settings: as `cluster-tunnel stub` has them.
+    """
+
+    def __init__(self, settings: StubSettings) -> None:
+        self._settings = settings
+        folder = settings.ca_dir
+        self._peers = PeerReader.load(folder / "user-ca.crt", folder / "agent-ca.crt")
+        self.registry = Registry()
+        instance = secrets.token_hex(8)
+        hello = StubHello(
+            instance, instances=(instance,), software=f"cluster-tunnel/{version('cluster-tunnel')}"
+        )
+        self._acceptance = AgentAcceptance(self.registry, self._peers, hello)
+        self._measures = StubMeasures(self.registry)
+        self._audit = AuditLog.open(settings.audit) if settings.audit else None
+        self.office = self._make_office()
+        self._admin = AdminEndpoints(self.registry, self._problem, self._measures.render)
+        self._listeners: list[Listener] = []
+
+    def _make_office(self) -> FrontOffice:
+        settings = self._settings
+        rules = AdmissionRules(
+            domain=settings.domain,
+            default_cluster=settings.default_cluster,
+            allow_users=frozenset(settings.allow_users),
+            allow_groups=frozenset(settings.allow_groups),
+            forward_cookies=settings.forward_cookies,
+        )
+        ledgers: tuple[Ledger, ...] = (self._measures, *([self._audit] if self._audit else []))
+        return FrontOffice(
+            Admission(rules, self._peers),
+            self.registry,
+            ledgers,
+            idle_seconds=settings.idle_timeout,
+            head_seconds=settings.head_timeout,
+            splice_drain_seconds=settings.splice_drain,
+        )
+
+    # Serving ---------------------------------------------------------------------------------------
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Where users are served."""
+        return self._listeners[0].addresses if self._listeners else []
+
+    async def start(self) -> None:
+        """Listen everywhere.
+
+        Raises:
+            CommandFailed: an address cannot be used, or a certificate cannot be loaded.
+        """
+        settings, folder = self._settings, self._settings.ca_dir
+        shared = settings.agent_listen is None
+        pair = (folder / "server.crt", folder / "server.key")
+        authorities = [folder / "user-ca.crt", *([folder / "agent-ca.crt"] if shared else [])]
+        alpn = (*(_AGENT_ALPN if shared else ()), HTTP_ALPN)
+        context = stub_context(*pair, authorities, alpn)
+        self._listeners.append(await self._listen("--listen", settings.listen, context))
+        if settings.agent_listen is not None:
+            agents_only = agent_listener_context(*pair, [folder / "agent-ca.crt"], _AGENT_ALPN)
+            self._listeners.append(await self._listen("--agent-listen", settings.agent_listen, agents_only))
+        if settings.admin_listen is not None:
+            await self._admin.start(settings.admin_listen)
+        _log.info("serving", extra={"address": str(settings.listen)})
+
+    async def _listen(self, flag: str, address: Address, context: ssl.SSLContext) -> Listener:
+        settings = self._settings
+        limits = ListenerSettings(
+            pending_handshakes=settings.max_pending_handshakes, handshake_seconds=settings.handshake_timeout
+        )
+        try:
+            return await listen(
+                address.host or None,
+                address.port,
+                context,
+                self._choose,
+                on_handshake_failed=self._handshake_failed,
+                settings=limits,
+            )
+        except OSError as error:
+            raise CommandFailed(f"{flag} {address}: {error.strerror or error}") from None
+
+    def _choose(self, stream: BaseStream) -> StreamHandler:
+        tls = stream.tls
+        assert tls is not None
+        if tls.alpn in _AGENT_ALPN:
+            stream.set_socket_options(TUNNEL_LEG)
+            handler = self._acceptance.accept(tls, stream.peer)
+            if handler is None:
+                raise HandshakeFailed(stream.peer, "its certificate is not an agent's")
+            return handler
+        if len(self.office.connections) >= self._settings.max_connections:
+            raise HandshakeFailed(stream.peer, f"{self._settings.max_connections} connections are open")
+        return FrontConnection(self.office, tls.server_name)
+
+    def _handshake_failed(self, peer: str, reason: str) -> None:
+        self._measures.handshake_failed()
+        _log.info("a connection failed its handshake", extra={"address": peer, "reason": reason})
+
+    def _problem(self) -> str | None:
+        if self.office.draining:
+            return "draining"
+        return None if self._listeners else "not listening yet"
+
+    # Stopping --------------------------------------------------------------------------------------
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Take no new requests, let what runs finish within the grace, then break off the rest."""
+        self.office.draining = True
+        for listener in self._listeners:
+            listener.close()
+        for link in list(self.registry.links):
+            link.drain("this stub is shutting down")
+        for connection in list(self.office.connections):
+            connection.drain()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + grace_seconds
+        while self.office.connections and loop.time() < deadline:
+            await asyncio.sleep(min(0.05, deadline - loop.time()))
+        if self.office.connections:
+            _log.warning("breaking off what still runs", extra={"connections": len(self.office.connections)})
+
+    async def stop(self) -> None:
+        """Close everything at once."""
+        for listener in self._listeners:
+            listener.close()
+            listener.abort_pending()
+        for connection in list(self.office.connections):
+            connection.abort("this stub shut down")
+        for link in list(self.registry.links):
+            link.runner.close("this stub shut down")
+            for channel in list(link.channels):
+                channel.close("this stub shut down")
+        await self._admin.stop()
+        if self._audit is not None:
+            self._audit.close()
+
+
+async def serve(settings: StubSettings, stopping: asyncio.Event) -> None:
+    """Run a stub until `stopping` is set, and drain it then.
+
+    Raises:
+        CommandFailed: it cannot start.
+
+    Cancelling it ends the stub at once.
+    """
+    stub = Stub(settings)
+    try:
+        await stub.start()
+        await stopping.wait()
+        await stub.drain(settings.drain_grace)
+    finally:
+        await stub.stop()

@@ -1,0 +1,134 @@
+"""Runs a session's protocol core on a connection: bytes in, events out, one write per turn of the loop."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Generic, Protocol, TypeVar
+
+from tunnel.aio.stream import ByteStream
+from tunnel.core.errors import PeerViolation
+
+Event_co = TypeVar("Event_co", covariant=True)
+Event_contra = TypeVar("Event_contra", contravariant=True)
+Event = TypeVar("Event")
+
+
+class SessionCore(Protocol[Event_co]):
+    """What `StubSession` and `AgentSession` have in common."""
+
+    def receive(self, data: bytes | memoryview, now: float) -> Sequence[Event_co]: ...
+    def output(self) -> bytes: ...
+    def tick(self, now: float) -> bool: ...
+    @property
+    def next_tick(self) -> float: ...
+    def send_reject(self, reason: str) -> None: ...
+
+
+class SessionOwner(Protocol[Event_contra]):
+    """Who hears what a session says."""
+
+    def session_event(self, event: Event_contra) -> None:
+        """Something arrived."""
+
+    def session_writable(self) -> None:
+        """What waited to be sent has left; bodies may go on."""
+
+    def session_closed(self, reason: str, *, dead: bool) -> None:
+        """The session is over; called once. `dead` where the peer stopped answering or broke the protocol, so that its
+        channels must go too; a connection that merely broke leaves them alone."""
+
+
+class SessionRunner(Generic[Event]):
+    """Joins a stream, a core and an owner. It is the stream's handler.
+
+    Args:
+        core: the protocol state.
+        owner: hears the events.
+    """
+
+    def __init__(self, core: SessionCore[Event], owner: SessionOwner[Event]) -> None:
+        self.core = core
+        self._owner = owner
+        self._loop = asyncio.get_running_loop()
+        self._stream: ByteStream | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._flushing = False
+        self.write_paused = False
+        self.closed = False
+
+    def stream_opened(self, stream: ByteStream) -> None:
+        self._stream = stream
+        self._arm()
+        self.flush()
+
+    def stream_received(self, data: memoryview) -> None:
+        try:
+            for event in self.core.receive(data, self._loop.time()):
+                self._owner.session_event(event)
+        except PeerViolation as violation:
+            self.reject(str(violation))
+            return
+        # Not only what the owner wrote: credit and PING answers wait in the core as well.
+        self.flush_soon()
+
+    def stream_ended(self) -> None:
+        self._close("the peer closed the session", dead=False)
+
+    def stream_write_paused(self) -> None:
+        self.write_paused = True
+
+    def stream_write_resumed(self) -> None:
+        self.write_paused = False
+        self._owner.session_writable()
+
+    def stream_closed(self, error: Exception | None) -> None:
+        self._close(f"the connection broke: {error}" if error else "the connection closed", dead=False)
+
+    def flush_soon(self) -> None:
+        """Write what the core holds at the end of this turn: all frames of one turn leave together."""
+        if not self._flushing and not self.closed:
+            self._flushing = True
+            self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what the core holds now."""
+        self._flushing = False
+        if self.closed or self._stream is None:
+            return
+        data = self.core.output()
+        if data:
+            # A view is encrypted at once, in this turn; bytes would wait for the next one.
+            self._stream.write(memoryview(data))
+
+    def reject(self, reason: str) -> None:
+        """Tell the peer why and close; its channels go too."""
+        if not self.closed and self._stream is not None:
+            self.core.send_reject(reason)
+            self.flush()
+        self._close(reason, dead=True)
+
+    def close(self, reason: str) -> None:
+        """Send what waits and close; the channels stay."""
+        self.flush()
+        self._close(reason, dead=False)
+
+    def _close(self, reason: str, *, dead: bool) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._stream is not None:
+            self._stream.close()
+        self._owner.session_closed(reason, dead=dead)
+
+    def _arm(self) -> None:
+        self._timer = self._loop.call_at(self.core.next_tick, self._tick)
+
+    def _tick(self) -> None:
+        if self.core.tick(self._loop.time()):
+            assert self._stream is not None
+            self._stream.abort()
+            self._close("the peer stopped answering", dead=True)
+            return
+        self.flush()
+        self._arm()

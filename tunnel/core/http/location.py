@@ -1,0 +1,67 @@
+"""Where a redirect may lead: nowhere but into the cluster it came from."""
+
+import re
+from typing import Final
+
+from tunnel.core.errors import BadGateway
+from tunnel.core.http.target import climbs_above_root
+
+_SCHEME: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*:")
+_ORIGIN: Final = re.compile(rb"((https?)://[^/?#]*)", re.IGNORECASE)
+_QUERY_OR_FRAGMENT: Final = re.compile(rb"[?#]")
+_CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
+_DEFAULT_PORTS: Final = {b"https": b":443", b"http": b":80"}
+
+
+def rewrite_location(
+    value: bytes, upstream_origin: bytes, prefix: bytes, *, request_path: bytes = b"/"
+) -> bytes:
+    """A `Location` as the client may see it: always relative to the stub, inside `prefix`.
+
+    The agent takes the upstream's origin off (`prefix` empty); the stub adds the prefix and, with an empty
+    `upstream_origin`, believes no absolute one.
+
+    Args:
+        value: the field's value.
+        upstream_origin: such as `https://10.0.0.1:6443`, or empty.
+        prefix: such as `/clusters/a`, or empty where the host names the cluster.
+        request_path: the path that was asked for, without the prefix; a relative value is judged from there.
+
+    Raises:
+        BadGateway: it leads to another host, out of the prefix, or readers could disagree on where (CVE-2022-3172).
+    """
+    value = value.strip(b" ")
+    if _CONTROL.search(value) or b"\\" in _QUERY_OR_FRAGMENT.split(value, maxsplit=1)[0]:
+        # Browsers drop tabs and read `\` as `/`, so `/\t/host` and `/\host` would name a host.
+        raise BadGateway("the upstream redirects with a control character or backslash in Location")
+    if _SCHEME.match(value) or value.startswith(b"//"):
+        value = _own_path(value, upstream_origin)
+    path = _QUERY_OR_FRAGMENT.split(value, maxsplit=1)[0]
+    if not value.startswith(b"/"):
+        _refuse_climbing(prefix, request_path.rpartition(b"/")[0] + b"/" + path)
+        return value
+    _refuse_climbing(prefix, path)
+    return prefix + value
+
+
+def _own_path(value: bytes, upstream_origin: bytes) -> bytes:
+    if value.startswith(b"//"):
+        value = upstream_origin.partition(b"//")[0] + value
+    match = _ORIGIN.match(value)
+    if match is None or _normal(match[0]) != _normal(upstream_origin):
+        raise BadGateway("the upstream redirects to another host, which is not followed through the tunnel")
+    rest = value[match.end() :]
+    if rest.startswith(b"//"):
+        # Without its origin it would read as the name of a host.
+        raise BadGateway("the upstream redirects to a path that begins with '//'")
+    return rest if rest.startswith(b"/") else b"/" + rest
+
+
+def _normal(origin: bytes) -> bytes:
+    origin = origin.lower()
+    return origin.removesuffix(_DEFAULT_PORTS.get(origin.partition(b":")[0], b""))
+
+
+def _refuse_climbing(prefix: bytes, path: bytes) -> None:
+    if prefix and climbs_above_root(path):
+        raise BadGateway("the upstream redirects out of its own cluster")
