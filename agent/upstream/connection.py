@@ -185,7 +185,7 @@ class UpstreamConnection:
     def on_header(self, name: bytes, value: bytes) -> None:
         # Trailers come through the same callback, behind the head; they are dropped.
         if self._reading is _Reading.HEAD:
-            self._fields.append((name, value))
+            self._fields.append((name, value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
@@ -215,7 +215,7 @@ class UpstreamConnection:
     def on_message_complete(self) -> None:
         if self._reading is _Reading.PARSED_BODY:
             self._reading = _Reading.OVER
-        elif self._reading is _Reading.HEAD:
+        elif self._parser.get_status_code() != 101:
             self._fields = []  # an interim answer is over; the final one follows
 
     def _switch(self, early: memoryview) -> None:

@@ -136,7 +136,8 @@ class FrontConnection:
         # Trailers come through the same callback, behind the head; they are dropped (B3 of the wire notes: header injection).
         if not self._in_head:
             return
-        self._fields.append((name, value))
+        # httptools leaves white space behind a value in place.
+        self._fields.append((name, value.strip(b" \t")))
         if len(self._fields) > limits.FIELD_COUNT:
             raise _head_too_large()
 

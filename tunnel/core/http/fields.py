@@ -41,6 +41,8 @@ _NEVER_FORWARDED: Final = _HOP_BY_HOP | {
     b"proxy-authorization",
     b"forwarded",
     b"x-real-ip",
+    # The stub names each request itself, so that its log and the apiserver's agree; a client could name another's.
+    b"audit-id",
 }
 _AUTHORIZATION: Final = frozenset({b"authorization"})
 _COOKIE: Final = frozenset({b"cookie", b"cookie2"})

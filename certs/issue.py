@@ -1,0 +1,110 @@
+"""Certificates for stubs, agents and users, each from its authority."""
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from certs.authority import Authority
+from certs.lifetime import Lifetime
+from certs.names import AGENT_URI, check_cluster, check_groups, check_user, parse_host
+from certs.pem import KeyPair
+
+LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
+"""In every server certificate, so that probes and port-forwards from the stub's own machine can verify it too."""
+
+SIGNING: Final = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=False,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
+def issue_server(authority: Authority, hosts: Sequence[str], lifetime: Lifetime) -> KeyPair:
+    """Return a stub's key and its certificate for `hosts` (DNS names, `*.` names, IP addresses) and this machine itself.
+
+    Raises:
+        ValueError: one of the hosts is neither.
+        CertificateProblem: the authority is not valid in that time.
+    """
+    parsed = dict.fromkeys(parse_host(host) for host in (*hosts, *LOCAL_HOSTS))
+    names = x509.SubjectAlternativeName([_general_name(host) for host in parsed])
+    return _issue(
+        authority, _subject("cluster-tunnel stub"), lifetime, ExtendedKeyUsageOID.SERVER_AUTH, names
+    )
+
+
+def issue_agent(authority: Authority, cluster: str, lifetime: Lifetime) -> KeyPair:
+    """Return an agent's key and its certificate, whose URI names the cluster it may serve.
+
+    Raises:
+        ValueError: `cluster` is no cluster id.
+        CertificateProblem: the authority is not valid in that time.
+    """
+    uri = x509.UniformResourceIdentifier(AGENT_URI + check_cluster(cluster))
+    names = x509.SubjectAlternativeName([uri])
+    return _issue(authority, _subject(cluster), lifetime, ExtendedKeyUsageOID.CLIENT_AUTH, names)
+
+
+def issue_user(authority: Authority, user: str, groups: Sequence[str], lifetime: Lifetime) -> KeyPair:
+    """Return a user's key and its certificate, which names the user and the groups in their order.
+
+    Raises:
+        ValueError: a name is empty, too long, or has a character that a header cannot carry.
+        CertificateProblem: the authority is not valid in that time.
+    """
+    subject = _subject(check_user(user), check_groups(groups))
+    return _issue(authority, subject, lifetime, ExtendedKeyUsageOID.CLIENT_AUTH)
+
+
+def _issue(
+    authority: Authority,
+    subject: x509.Name,
+    lifetime: Lifetime,
+    purpose: x509.ObjectIdentifier,
+    names: x509.SubjectAlternativeName | None = None,
+) -> KeyPair:
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = _leaf(authority, subject, key.public_key(), lifetime, purpose, names)
+    return KeyPair((certificate,), key)
+
+
+def _leaf(
+    authority: Authority,
+    subject: x509.Name,
+    public_key: CertificatePublicKeyTypes,
+    lifetime: Lifetime,
+    purpose: x509.ObjectIdentifier,
+    names: x509.SubjectAlternativeName | None,
+) -> x509.Certificate:
+    extensions: list[tuple[x509.ExtensionType, bool]] = [
+        (x509.BasicConstraints(ca=False, path_length=None), True),
+        (SIGNING, True),
+        (x509.ExtendedKeyUsage([purpose]), False),
+    ]
+    if names is not None:
+        extensions.append((names, False))
+    return authority.sign(subject, public_key, lifetime, extensions)
+
+
+def _subject(common_name: str, organizations: Sequence[str] = ()) -> x509.Name:
+    return x509.Name(
+        [
+            *(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization) for organization in organizations),
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
+        ]
+    )
+
+
+def _general_name(host: str | IPv4Address | IPv6Address) -> x509.GeneralName:
+    return x509.DNSName(host) if isinstance(host, str) else x509.IPAddress(host)

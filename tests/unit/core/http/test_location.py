@@ -1,0 +1,124 @@
+from urllib.parse import urljoin, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunnel.core.errors import BadGateway
+from tunnel.core.http.location import rewrite_location
+
+ORIGIN = b"https://10.0.0.1:6443"
+PREFIX = b"/clusters/a"
+
+
+@pytest.mark.parametrize(
+    ("value", "seen"),
+    [
+        (b"/api/v1/x?y#z", b"/clusters/a/api/v1/x?y#z"),
+        (b"/", b"/clusters/a/"),
+        (b"https://10.0.0.1:6443/api", b"/clusters/a/api"),
+        (b"HTTPS://10.0.0.1:6443/Api", b"/clusters/a/Api"),
+        (b"https://10.0.0.1:6443", b"/clusters/a/"),
+        (b"https://10.0.0.1:6443?x", b"/clusters/a/?x"),
+        (b"//10.0.0.1:6443/api", b"/clusters/a/api"),
+        (b" /a b", b"/clusters/a/a b"),
+        (b"/a?b=\\c", b"/clusters/a/a?b=\\c"),
+        (b"/a/../b", b"/clusters/a/a/../b"),
+        (b"proxy/", b"proxy/"),
+        (b"./x", b"./x"),
+        (b"?x=1", b"?x=1"),
+        (b"", b""),
+        (b"x?y=http://other", b"x?y=http://other"),
+    ],
+)
+def test_a_redirect_stays_inside_its_cluster(value: bytes, seen: bytes) -> None:
+    assert rewrite_location(value, ORIGIN, PREFIX) == seen
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"https://other:6443/api",
+        b"http://10.0.0.1:6443/api",
+        b"https://10.0.0.1:6444/api",
+        b"https://10.0.0.1:64430/api",
+        b"https://10.0.0.1:6443@other/api",
+        b"https://user@10.0.0.1:6443/api",
+        b"https:/other",
+        b"https:other",
+        b"javascript:alert(1)",
+        b"//other/api",
+        b"///other",
+        b"/\\other",
+        b"\\\\other",
+        b"/\t/other",
+        b"\t//other",
+        b"https://10.0.0.1:6443//other",
+    ],
+)
+@pytest.mark.parametrize("prefix", [PREFIX, b""])
+def test_a_redirect_to_another_host_is_a_bad_gateway(value: bytes, prefix: bytes) -> None:
+    with pytest.raises(BadGateway):
+        rewrite_location(value, ORIGIN, prefix)
+
+
+@pytest.mark.parametrize(
+    "value", [b"/../b/api", b"/%2e%2e/b", b"/x/..%2f../b", b"../../../b", b"../../../../b"]
+)
+def test_a_redirect_out_of_the_prefix_is_a_bad_gateway(value: bytes) -> None:
+    with pytest.raises(BadGateway, match="own cluster"):
+        rewrite_location(value, ORIGIN, PREFIX, request_path=b"/api/v1/x")
+
+
+def test_a_relative_redirect_may_climb_within_its_cluster() -> None:
+    assert rewrite_location(b"../../x", b"", PREFIX, request_path=b"/api/v1/x") == b"../../x"
+    assert rewrite_location(b"../x", b"", b"") == b"../x"
+
+
+def test_the_stub_believes_no_absolute_redirect() -> None:
+    with pytest.raises(BadGateway):
+        rewrite_location(ORIGIN + b"/api", b"", PREFIX)
+
+
+@pytest.mark.parametrize(
+    ("origin", "value"),
+    [(b"https://h", b"https://h:443/x"), (b"https://H:443", b"https://h/x"), (b"http://h:80", b"http://h/x")],
+)
+def test_a_default_port_is_the_same_origin(origin: bytes, value: bytes) -> None:
+    assert rewrite_location(value, origin, b"") == b"/x"
+
+
+def test_a_redirect_relayed_in_two_steps_ends_as_in_one() -> None:
+    value = ORIGIN + b"/api/v1/x?y"
+    at_agent = rewrite_location(value, ORIGIN, b"")
+    assert rewrite_location(at_agent, b"", PREFIX) == rewrite_location(value, ORIGIN, PREFIX)
+
+
+PIECES = [
+    "/",
+    "//",
+    "\\",
+    "..",
+    ".",
+    "%2e%2e",
+    "other",
+    "https:",
+    "@",
+    "?",
+    "#",
+    "\t",
+    " ",
+    "x",
+    "10.0.0.1:6443",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join), st.sampled_from(["/", "/api/v1/x", "/a"]))
+def test_no_redirect_leads_a_client_out_of_its_cluster(value: str, request_path: str) -> None:
+    try:
+        seen = rewrite_location(value.encode(), ORIGIN, PREFIX, request_path=request_path.encode())
+    except BadGateway:
+        return
+    landed = urlsplit(urljoin(f"https://stub/clusters/a{request_path}", seen.decode()))
+    assert landed.netloc == "stub"
+    assert landed.path.startswith("/clusters/a/")

@@ -1,0 +1,495 @@
+"""What TLS and plain streams have in common: turns, pauses, pressure and closing.
+
+A stream is the protocol of one of the loop's plain transports. Everything runs in callbacks; there is no task and no future.
+Three rules keep its owner's code simple: what is written in a turn leaves at the turn's end, in one piece (`_flush`); no call
+of the owner is answered by a call to the owner; `stream_closed` comes once, from `connection_lost`, and from nowhere else.
+"""
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import Callable
+from enum import Enum
+from typing import Final, cast
+
+from tunnel.aio.errors import CloseTimeout, StreamError, TruncatedError
+from tunnel.aio.readbuffer import READ_BUFFER
+from tunnel.aio.sockets import SocketOptions
+from tunnel.aio.stream import Buffer, StreamHandler, TlsFacts
+from tunnel.core import limits
+
+DIRECT_BYTES: Final = 16 * limits.KIB
+"""A write this large is sent on at once: gathering it would copy it for nothing."""
+
+LINGER_SECONDS: Final = 5.0
+"""A polite close whose bytes have all left waits this long for the peer's FIN. Closing a socket while the peer still sends
+makes the kernel answer with a reset, which can overtake and destroy our last bytes on the peer's side."""
+
+
+class Peer(Enum):
+    """What the peer has said about its own sending."""
+
+    SENDS = "sends"
+    ENDED = "ended"
+    TRUNCATED = "truncated"
+
+
+class BaseStream(asyncio.BufferedProtocol):
+    """The part of a `ByteStream` that does not care what the bytes look like on the wire.
+
+    Args:
+        loop: the running loop.
+        choose: gives the handler, as soon as the connection is ready.
+        on_failed: told, in place of the handler, that the connection ended before it was ready.
+        options: what is set on the socket.
+        read_budget: bytes this stream may deliver in one turn of the loop.
+        write_high: the high-water mark, in bytes.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_aborted",
+        "_blocked",
+        "_blocked_told",
+        "_choose",
+        "_close_deadline",
+        "_close_timer",
+        "_closing",
+        "_end_requested",
+        "_end_sent",
+        "_error",
+        "_fin_seen",
+        "_flush_scheduled",
+        "_gathered",
+        "_gathered_bytes",
+        "_handler",
+        "_loop",
+        "_on_failed",
+        "_options",
+        "_paused",
+        "_peer",
+        "_peer_told",
+        "_sending",
+        "_transport",
+        "_transport_paused",
+        "_turn_scheduled",
+        "_window",
+        "_write_high",
+        "peer",
+        "tls",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        choose: "Callable[[BaseStream], StreamHandler]",
+        on_failed: "Callable[[BaseStream, Exception], None]",
+        *,
+        options: SocketOptions,
+        read_budget: int = limits.READ_BUDGET_BYTES,
+        write_high: int = limits.WRITE_HIGH_BYTES,
+    ) -> None:
+        self._loop = loop
+        self._choose = choose
+        self._on_failed = on_failed
+        self._options = options
+        self._window = READ_BUFFER.window(read_budget)
+        self._write_high = write_high
+        self._handler: StreamHandler | None = None
+        self._transport: asyncio.Transport | None = None
+        self._gathered: list[bytes] = []
+        self._gathered_bytes = 0
+        self._flush_scheduled = self._turn_scheduled = False
+        self._sending = self._blocked = self._blocked_told = False
+        self._paused = self._transport_paused = False
+        self._peer = Peer.SENDS
+        self._peer_told = self._fin_seen = False
+        self._end_requested = self._end_sent = False
+        self._closing = self._aborted = False
+        self._error: Exception | None = None
+        self._close_timer: asyncio.TimerHandle | None = None
+        self._close_deadline = 0.0
+        self.tls: TlsFacts | None = None
+        self.peer = ""
+
+    # What the owner calls -------------------------------------------------------------------------------------------
+
+    def set_handler(self, handler: StreamHandler) -> None:
+        """See `ByteStream`. A new owner of a stream whose writing is paused is told so in the next turn."""
+        self._handler = handler
+        if self._blocked_told:
+            self._blocked_told = False
+            self._schedule_flush()
+
+    def set_socket_options(self, options: SocketOptions) -> None:
+        """Change the socket's options, once it is known what the connection is for."""
+        if self._transport is not None:
+            options.apply(self._transport.get_extra_info("socket"))
+
+    def write(self, data: Buffer) -> None:
+        """See `ByteStream`."""
+        if self._closing or self._end_requested:
+            return
+        size = len(data)
+        if size < DIRECT_BYTES:
+            self._gathered.append(bytes(data))
+            self._gathered_bytes += size
+        else:
+            self._encode_gathered()
+            self._encode(data)
+        if not self._flush_scheduled:
+            self._schedule_flush()
+
+    def write_record(self, data: Buffer) -> None:
+        """See `ByteStream`."""
+        if self._closing or self._end_requested:
+            return
+        self._encode_gathered()
+        self._encode(data)
+        self._schedule_flush()
+
+    def write_end(self) -> None:
+        """See `ByteStream`."""
+        if not self._closing and not self._end_requested:
+            self._end_requested = True
+            self._schedule_flush()
+
+    def close(self) -> None:
+        """See `ByteStream`."""
+        if not self._closing:
+            self._closing = self._end_requested = True
+            self._arm_close()
+            self._schedule_flush()
+
+    def abort(self) -> None:
+        """See `ByteStream`."""
+        if not self._aborted:
+            self._closing = self._aborted = True
+            self._forget_gathered()
+            if self._transport is not None:
+                self._transport.abort()
+            else:
+                self._cancel_close_timer()
+
+    def pause_reading(self) -> None:
+        """See `ByteStream`."""
+        self._paused = True
+        self._pause_transport()
+
+    def resume_reading(self) -> None:
+        """See `ByteStream`."""
+        if self._paused:
+            self._paused = False
+            self._schedule_turn()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """See `ByteStream`."""
+        if self._transport is None:
+            return 0
+        return self._gathered_bytes + self._transport.get_write_buffer_size()
+
+    @property
+    def closing(self) -> bool:
+        """See `ByteStream`."""
+        return self._closing
+
+    def refuse(self, reason: str) -> None:
+        """Close the connection as soon as it is made; for a listener that has too many."""
+        self._error = StreamError(reason)
+
+    # What the transport calls ---------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take over a connected socket."""
+        # uvloop's transports have the methods but not the base class.
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=self._write_high, low=self._write_high // 4)
+        self.peer = _peer_address(transport)
+        if self._error is not None or self._aborted:
+            self._transport.abort()
+        else:
+            self._options.apply(transport.get_extra_info("socket"))
+            self._made()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Show where to read into."""
+        return self._window
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what was read."""
+        if not self._closing:
+            self._received(self._window[:nbytes])
+        if nbytes == len(self._window):
+            # libuv reads the same socket again, up to 32 times in a turn, but only behind a read that filled the buffer.
+            # So a full buffer is the one case in which the turn has to be ended by hand.
+            self._pause_transport()
+            self._schedule_turn()
+
+    def eof_received(self) -> bool:
+        """Take the peer's FIN; True keeps our own direction open."""
+        self._fin_seen = True
+        if self._closing:
+            return False
+        self._received_fin()
+        return True
+
+    def pause_writing(self) -> None:
+        """More than the high-water mark waits in the transport."""
+        self._blocked = True
+        if not self._sending:
+            self._tell_pressure()
+
+    def resume_writing(self) -> None:
+        """Less than the low-water mark waits in the transport."""
+        self._blocked = False
+        if not self._sending:
+            self._tell_pressure()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is closed; the one place from which the end is told."""
+        error = self._outcome(exc)
+        self._transport = None
+        self._closing = True
+        self._forget_gathered()
+        self._cancel_close_timer()
+        self._tell_closed(error)
+
+    # What the kinds of streams differ in ----------------------------------------------------------------------------
+
+    @abstractmethod
+    def _made(self) -> None:
+        """The socket is connected."""
+
+    @abstractmethod
+    def _received(self, data: memoryview) -> None:
+        """Bytes came from the socket."""
+
+    @abstractmethod
+    def _received_fin(self) -> None:
+        """The socket's FIN came."""
+
+    @abstractmethod
+    def _deliver_held(self) -> bool:
+        """Deliver what was held back while the owner paused; whether nothing of it is left."""
+
+    @abstractmethod
+    def _encode(self, data: Buffer) -> None:
+        """Put `data` into its form on the wire."""
+
+    @abstractmethod
+    def _encode_end(self) -> None:
+        """Put the end of our direction into its form on the wire."""
+
+    @abstractmethod
+    def _emit(self) -> None:
+        """Hand to the transport what is encoded."""
+
+    def _is_full(self) -> bool:
+        """Whether reading must wait for something other than the owner."""
+        return False
+
+    # Opening and telling --------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        """The connection is ready: give it to its owner."""
+        try:
+            self._handler = self._choose(self)
+        except StreamError as error:
+            self._break(error)
+        except Exception as error:
+            self._report(error, "no handler could be chosen")
+            self._break(error)
+        else:
+            self._guard(self._tell_opened)
+
+    def _tell_opened(self) -> None:
+        if self._handler is not None:
+            self._handler.stream_opened(self)
+
+    def _tell_pressure(self) -> None:
+        blocked = self._blocked
+        if blocked is self._blocked_told or self._closing or self._handler is None:
+            return
+        self._blocked_told = blocked
+        if blocked:
+            self._handler.stream_write_paused()
+        else:
+            self._handler.stream_write_resumed()
+
+    def _tell_end(self) -> None:
+        """Tell that the peer has ended, behind everything it sent before."""
+        if (
+            self._peer is Peer.SENDS
+            or self._peer_told
+            or self._paused
+            or self._closing
+            or self._handler is None
+        ):
+            return
+        self._peer_told = True
+        if self._peer is Peer.ENDED:
+            self._handler.stream_ended()
+            self._finish_if_both_ended()
+        else:
+            self._break(TruncatedError("the peer closed without close_notify"))
+
+    def _tell_closed(self, error: Exception | None) -> None:
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            handler.stream_closed(error)
+        else:
+            self._on_failed(self, error or StreamError("closed before it was ready"))
+
+    def _outcome(self, exc: Exception | None) -> Exception | None:
+        """Return what `stream_closed` is told."""
+        if self._error is not None or self._aborted:
+            return self._error
+        if exc is not None or self._closing or self._peer is Peer.ENDED:
+            return exc
+        # uvloop calls connection_lost(None) without eof_received in some cases; nobody said that this was the end.
+        return TruncatedError("the connection was lost")
+
+    # Turns ----------------------------------------------------------------------------------------------------------
+
+    def _schedule_turn(self) -> None:
+        if not self._turn_scheduled:
+            self._turn_scheduled = True
+            self._loop.call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        """Go on reading, unless the owner has paused it."""
+        self._turn_scheduled = False
+        if self._transport is None or (self._paused and not self._closing):
+            return
+        if not self._closing:
+            self._guard(self._catch_up)
+        if self._closing or not (self._paused or self._turn_scheduled or self._is_full()):
+            self._resume_transport()
+
+    def _catch_up(self) -> None:
+        if not self._deliver_held():
+            self._schedule_turn()
+        self._tell_end()
+
+    def _pause_transport(self) -> None:
+        if not self._transport_paused and self._transport is not None:
+            self._transport_paused = True
+            self._transport.pause_reading()
+
+    def _resume_transport(self) -> None:
+        if self._transport_paused and not self._fin_seen and self._transport is not None:
+            self._transport_paused = False
+            self._transport.resume_reading()
+
+    # Writing --------------------------------------------------------------------------------------------------------
+
+    def _schedule_flush(self) -> None:
+        if not self._flush_scheduled and self._transport is not None:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Send what the turn has gathered."""
+        self._flush_scheduled = False
+        if self._transport is None or self._aborted:
+            return
+        self._encode_gathered()
+        if self._end_requested and not self._end_sent:
+            self._end_sent = True
+            self._encode_end()
+        self._emit()
+        if self._closing:
+            self._finish_close()
+        else:
+            self._guard(self._tell_pressure)
+            self._finish_if_both_ended()
+
+    def _encode_gathered(self) -> None:
+        gathered = self._gathered
+        if gathered:
+            self._gathered = []
+            self._gathered_bytes = 0
+            self._encode(gathered[0] if len(gathered) == 1 else b"".join(gathered))
+
+    def _forget_gathered(self) -> None:
+        self._gathered = []
+        self._gathered_bytes = 0
+
+    def _hand_over(self, data: bytes) -> None:
+        """Give bytes to the transport, which may call `pause_writing` from inside."""
+        assert self._transport is not None
+        self._sending = True
+        try:
+            self._transport.write(data)
+        finally:
+            self._sending = False
+
+    # Closing --------------------------------------------------------------------------------------------------------
+
+    def _finish_if_both_ended(self) -> None:
+        if self._end_sent and self._peer_told and not self._closing and self._transport is not None:
+            self._closing = True
+            self._arm_close()
+            self._transport.close()
+
+    def _finish_close(self) -> None:
+        """All has been handed to the transport: end our direction, then throw away what comes until the peer's FIN."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if self._fin_seen or self._peer is Peer.ENDED:
+            transport.close()
+        else:
+            transport.write_eof()
+            self._resume_transport()
+
+    def _arm_close(self) -> None:
+        self._close_deadline = self._loop.time() + limits.CLOSE_SECONDS
+        self._close_timer = self._loop.call_later(LINGER_SECONDS, self._close_tick)
+
+    def _close_tick(self) -> None:
+        """Break off a close that does not end: without loss where all has left, else at the deadline.
+
+        uvloop may never finish a close whose peer keeps sending, so the socket is aborted in either case."""
+        assert self._transport is not None
+        if self.waiting_bytes and self._loop.time() < self._close_deadline:
+            self._close_timer = self._loop.call_later(LINGER_SECONDS, self._close_tick)
+            return
+        if self.waiting_bytes:
+            self._error = self._error or CloseTimeout(
+                f"{self.waiting_bytes} bytes were not taken by the peer"
+            )
+        self._aborted = True
+        self._transport.abort()
+
+    def _cancel_close_timer(self) -> None:
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+            self._close_timer = None
+
+    def _break(self, error: Exception) -> None:
+        """End the connection at once because of `error`."""
+        if self._error is None and not self._aborted:
+            self._error = error
+        self._closing = True
+        self._forget_gathered()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _guard(self, step: Callable[[], None]) -> None:
+        """Run a step that calls the owner; an owner that fails loses its connection.
+
+        Only for callbacks of our own: the transports do the same for theirs."""
+        try:
+            step()
+        except Exception as error:
+            self._report(error, "the connection's owner failed")
+            self._break(error)
+
+    def _report(self, error: Exception, message: str) -> None:
+        self._loop.call_exception_handler({"message": message, "exception": error, "protocol": self})
+
+
+def _peer_address(transport: asyncio.BaseTransport) -> str:
+    name = transport.get_extra_info("peername")
+    return str(name[0]) if isinstance(name, tuple) and name else ""

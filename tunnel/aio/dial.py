@@ -1,0 +1,201 @@
+"""Dialling: from a host's name to a stream that is ready, with one clear error where that fails."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from tunnel.aio.basestream import BaseStream
+from tunnel.aio.errors import ConnectFailed, DialFailed, HandshakeFailed, ResolveFailed
+from tunnel.aio.plain import PlainStream
+from tunnel.aio.sockets import PLAIN_LEG, SocketOptions
+from tunnel.aio.stream import StreamHandler
+from tunnel.aio.tls import TlsStream
+from tunnel.core import limits
+
+Address = tuple[socket.AddressFamily, tuple[Any, ...]]
+HandlerFactory = Callable[[], StreamHandler]
+Stream = TypeVar("Stream", bound=BaseStream)
+
+
+async def dial_tls(
+    host: str,
+    port: int,
+    context: ssl.SSLContext,
+    *,
+    server_hostname: str | None = None,
+    handler_factory: HandlerFactory,
+    deadline: float | None = None,
+    require_alpn: str | None = None,
+    options: SocketOptions = PLAIN_LEG,
+    read_budget: int = limits.READ_BUDGET_BYTES,
+    write_high: int = limits.WRITE_HIGH_BYTES,
+) -> TlsStream:
+    """Connect to `host:port` and do the TLS handshake.
+
+    A TLS 1.3 server judges our certificate behind our handshake: its refusal reaches the handler as `stream_closed(TlsBroken)`.
+
+    Args:
+        host: a name or an address.
+        context: a client's, with the trust and certificate to use.
+        server_hostname: the name the server's certificate must have; `host` where None.
+        handler_factory: makes the owner; `stream_opened` is called before this returns.
+        deadline: when to give up, in `loop.time()`; None is `limits.HANDSHAKE_SECONDS` from now.
+        require_alpn: the protocol the server must agree to.
+        options: what is set on the socket.
+        read_budget: see `BaseStream`.
+        write_high: see `BaseStream`.
+
+    Raises:
+        ResolveFailed, ConnectFailed, HandshakeFailed: at that step; all are `DialFailed`.
+
+    Cancelling it closes what was open.
+    """
+    loop = asyncio.get_running_loop()
+    target = _target(host, port)
+
+    def choose(stream: BaseStream) -> StreamHandler:
+        agreed = stream.tls.alpn if stream.tls is not None else None
+        if require_alpn is not None and agreed != require_alpn:
+            raise HandshakeFailed(
+                target, f"the server agreed to the protocol {agreed}, not to {require_alpn}"
+            )
+        return opening.choose(stream)
+
+    opening = _Opening[TlsStream](loop, target, handler_factory)
+    deadline = _deadline(loop, deadline)
+    sock = await _connect(loop, host, port, options, deadline)
+    stream = TlsStream(
+        loop,
+        choose,
+        opening.failed,
+        context=context,
+        server_hostname=server_hostname or host,
+        options=options,
+        handshake_seconds=deadline - loop.time(),
+        read_budget=read_budget,
+        write_high=write_high,
+    )
+    return await opening.open(sock, stream)
+
+
+async def dial_plain(
+    host: str,
+    port: int,
+    *,
+    handler_factory: HandlerFactory,
+    deadline: float | None = None,
+    options: SocketOptions = PLAIN_LEG,
+    read_budget: int = limits.READ_BUDGET_BYTES,
+    write_high: int = limits.WRITE_HIGH_BYTES,
+) -> PlainStream:
+    """Connect to `host:port` over plain TCP. Arguments, errors and cancellation are those of `dial_tls`."""
+    loop = asyncio.get_running_loop()
+    opening = _Opening[PlainStream](loop, _target(host, port), handler_factory)
+    sock = await _connect(loop, host, port, options, _deadline(loop, deadline))
+    stream = PlainStream(
+        loop,
+        opening.choose,
+        opening.failed,
+        options=options,
+        read_budget=read_budget,
+        write_high=write_high,
+    )
+    return await opening.open(sock, stream)
+
+
+class _Opening(Generic[Stream]):
+    """What waits for one connection to become ready."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, target: str, handler_factory: HandlerFactory) -> None:
+        self._loop = loop
+        self._target = target
+        self._handler_factory = handler_factory
+        self._ready: asyncio.Future[None] = loop.create_future()
+
+    def choose(self, stream: BaseStream) -> StreamHandler:
+        """The connection is ready."""
+        handler = self._handler_factory()
+        if not self._ready.done():
+            self._ready.set_result(None)
+        return handler
+
+    def failed(self, stream: BaseStream, error: Exception) -> None:
+        """The connection ended before that."""
+        if self._ready.done():
+            return
+        if isinstance(error, HandshakeFailed):
+            error = HandshakeFailed(self._target, error.reason)
+        elif not isinstance(error, DialFailed):
+            error = ConnectFailed(self._target, str(error))
+        self._ready.set_exception(error)
+
+    async def open(self, sock: socket.socket, stream: Stream) -> Stream:
+        """Put `stream` on the connected socket and wait until it is ready."""
+        try:
+            await self._loop.create_connection(lambda: stream, sock=sock)
+            await self._ready
+        except BaseException:
+            stream.abort()
+            sock.close()
+            raise
+        return stream
+
+
+def _target(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _deadline(loop: asyncio.AbstractEventLoop, deadline: float | None) -> float:
+    return loop.time() + limits.HANDSHAKE_SECONDS if deadline is None else deadline
+
+
+async def _connect(
+    loop: asyncio.AbstractEventLoop, host: str, port: int, options: SocketOptions, deadline: float
+) -> socket.socket:
+    """Return a connected socket to the first address of `host` that answers."""
+    target = _target(host, port)
+    addresses = await _resolve(loop, host, port, deadline)
+    reasons: list[str] = []
+    for left, (family, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
+        # A dead address must leave time for the ones behind it.
+        until = loop.time() + (deadline - loop.time()) / left
+        try:
+            return await _connect_one(loop, family, address, options, until)
+        except TimeoutError:
+            reasons.append(f"{address[0]} did not answer in time")
+        except OSError as error:
+            reasons.append(f"{address[0]}: {error.strerror or error}")
+    raise ConnectFailed(target, "; ".join(reasons))
+
+
+async def _resolve(loop: asyncio.AbstractEventLoop, host: str, port: int, deadline: float) -> list[Address]:
+    try:
+        async with asyncio.timeout_at(deadline):
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except TimeoutError:
+        raise ResolveFailed(_target(host, port), "the resolver did not answer in time") from None
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ResolveFailed(_target(host, port), reason) from error
+    return [(socket.AddressFamily(family), address) for family, _, _, _, address in found]
+
+
+async def _connect_one(
+    loop: asyncio.AbstractEventLoop,
+    family: socket.AddressFamily,
+    address: tuple[Any, ...],
+    options: SocketOptions,
+    until: float,
+) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        options.apply(sock)
+        async with asyncio.timeout_at(until):
+            await loop.sock_connect(sock, address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

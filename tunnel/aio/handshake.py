@@ -1,0 +1,143 @@
+"""TLS handshakes beside the event loop.
+
+OpenSSL releases the GIL while it signs and verifies, so two threads, shared by the process, keep the loop free and use a
+second core.
+"""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from enum import Enum
+from functools import cache
+from typing import Final
+
+THREADS: Final = 2
+"""More would only take cores away from the loop; a handshake is pure computation."""
+
+_HEADER_BYTES: Final = 5
+_CONTENT_TYPES: Final = range(20, 24)
+
+
+@cache
+def handshake_threads() -> ThreadPoolExecutor:
+    """Return the process's threads for handshakes, started with the first one."""
+    return ThreadPoolExecutor(THREADS, thread_name_prefix="tls-handshake")
+
+
+class Step(Enum):
+    """How a step of a handshake ended, where it did not fail."""
+
+    WANTS_MORE = "wants more"
+    DONE = "done"
+
+
+class Handshake:
+    """One connection's handshake: bytes in, bytes out, and in the end a result.
+
+    The BIOs belong to the thread while a step runs, so what arrives meanwhile is kept outside of them.
+
+    Args:
+        loop: where the callbacks run.
+        sslobj: the connection's state, over `incoming` and `outgoing`.
+        send: given the bytes for the peer behind each step, which may be none.
+        finished: told None once the handshake is done, or why it failed.
+    """
+
+    __slots__ = (
+        "_ended",
+        "_finished",
+        "_incoming",
+        "_loop",
+        "_outgoing",
+        "_send",
+        "_sslobj",
+        "_stopped",
+        "kept",
+        "running",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sslobj: ssl.SSLObject,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        send: Callable[[bytes], None],
+        finished: Callable[[Exception | None], None],
+    ) -> None:
+        self._loop = loop
+        self._sslobj = sslobj
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._send = send
+        self._finished = finished
+        self._ended = self._stopped = False
+        self.kept = bytearray()
+        """Bytes that have arrived and OpenSSL has not seen."""
+        self.running = False
+        """Whether a thread is at work on it."""
+
+    def step(self) -> None:
+        """Let OpenSSL go on with what is there."""
+        self.running = True
+        self._incoming.write(self.kept)
+        self.kept.clear()
+        handshake_threads().submit(self._run)
+
+    def received(self, data: memoryview) -> None:
+        """Take bytes of the peer."""
+        self.kept += data
+        if not self.running and _worth_a_step(self.kept):
+            self.step()
+
+    def ended(self) -> None:
+        """Take the peer's FIN; a step that runs may still learn from an alert why."""
+        self._ended = True
+        if not self.running:
+            self._finished(EOFError("the peer closed the connection during the handshake"))
+
+    def stop(self) -> None:
+        """Tell nothing more; a step that runs comes to its end unseen."""
+        self._stopped = True
+
+    def _run(self) -> None:
+        """In a thread."""
+        outcome: Step | Exception
+        try:
+            self._sslobj.do_handshake()
+            outcome = Step.DONE
+        except ssl.SSLWantReadError:
+            outcome = Step.WANTS_MORE
+        except Exception as error:
+            # Whatever it is (OpenSSL's errors, ValueError for a hostname, an error of the SNI callback) ends this
+            # connection, and its reason is told on the loop's thread.
+            outcome = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+            self._loop.call_soon_threadsafe(self._stepped, outcome)
+
+    def _stepped(self, outcome: Step | Exception) -> None:
+        self.running = False
+        if self._stopped:
+            return
+        self._send(self._outgoing.read())
+        if isinstance(outcome, Exception):
+            self._finished(outcome)
+        elif outcome is Step.DONE:
+            self._finished(None)
+        elif _worth_a_step(self.kept):
+            self.step()
+        elif self._ended:
+            self.ended()
+
+
+def _worth_a_step(kept: bytearray) -> bool:
+    """Whether OpenSSL can do anything with `kept`: a whole record is there, or what can never become one.
+
+    So a peer that sends a byte at a time costs one step per record, not one per byte."""
+    if not kept:
+        return False
+    if kept[0] not in _CONTENT_TYPES:
+        return True
+    return len(kept) >= _HEADER_BYTES and len(kept) >= _HEADER_BYTES + int.from_bytes(kept[3:5], "big")

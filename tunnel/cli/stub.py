@@ -1,0 +1,29 @@
+"""`cluster-tunnel stub`."""
+
+import argparse
+import os
+from functools import partial
+
+from stub.settings import StubSettings
+from tunnel.cli.parser import examples
+from tunnel.cli.runner import run_service
+from tunnel.kit.settings import add_arguments, load, render
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the flags."""
+    parser.epilog = examples(
+        "cluster-tunnel stub --ca-dir ./ca --listen 0.0.0.0:8443 --domain clusters.example.com"
+    )
+    add_arguments(parser, StubSettings)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until told to stop."""
+    settings = load(StubSettings, options, os.environ)
+    if options.print_config:
+        print(render(settings), end="")
+        return 0
+    from stub.server import serve  # what only prints its settings needs no event loop
+
+    return run_service(settings, partial(serve, settings))
