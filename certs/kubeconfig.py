@@ -140,7 +140,7 @@ def _replacement(content: bytes, access: Access, name: str) -> tuple[str, Outcom
 
 
 def _target(path: Path) -> Path:
-    target = path.resolve()
+    target = Path(os.path.realpath(path))  # Path.resolve raises on a loop of links
     if path.is_symlink() and not target.exists():
         raise CertificateProblem(f"{path}: is a link to {target}, which does not exist")
     if target.exists() and not target.is_file():

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
 
 from certs import files
 from certs.authority import Authority, lifetime_of, make_authority
@@ -19,8 +18,6 @@ from certs.issue import issue_agent, issue_server, issue_user
 from certs.lifetime import AUTHORITY_LIFE, Lifetime
 from certs.names import AUTHORITIES, SERVER, AuthorityName, agent_stem, user_stem
 from certs.pem import KeyPair, PemFile, read_certificates, read_pair
-
-DEFAULT_FOLDER: Final = Path(".cluster-tunnel")
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,13 +66,14 @@ def signed(
     attributes: list[tuple[x509.ObjectIdentifier, str]],
     *extensions: x509.ExtensionType,
     lifetime: Lifetime | None = None,
+    identifier: x509.AuthorityKeyIdentifier | None = None,
 ) -> KeyPair:
     """A leaf with any subject and any extensions, as another tool could have made it."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(kind, text, _validate=False) for kind, text in attributes])
     certificate = authority.certificate
     builder = unsigned(subject, certificate.subject, key.public_key(), lifetime or lasting())
-    builder = builder.add_extension(authority_identifier(certificate), critical=False)
+    builder = builder.add_extension(identifier or authority_identifier(certificate), critical=False)
     for extension in extensions:
         builder = builder.add_extension(extension, critical=False)
     return KeyPair((builder.sign(authority.pair.key, hashes.SHA256()),), key)

@@ -2,6 +2,7 @@
 
 import os
 import ssl
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ from tests.unit.certs.installation import (
     client_context,
     lasting,
     self_signed,
+    signed,
     write_pair,
 )
 
@@ -45,8 +47,8 @@ def stub_for(
 
 
 def agent_for(installation: Installation, alpn: str = SESSION) -> ssl.SSLContext:
-    paths = ("agent-dev.crt", "agent-dev.key", "server-ca.crt")
-    return agent_context(*map(installation.path, paths), [alpn])
+    own = installation.store.files("agent-dev")
+    return agent_context(own.certificate, own.key, installation.path("server-ca.crt"), [alpn])
 
 
 def kubectl(installation: Installation, stem: str | None = "user-alice", alpn: bool = True) -> ssl.SSLContext:
@@ -202,6 +204,24 @@ def test_a_lax_stub_takes_what_a_foreign_authority_made(installation: Installati
     Handshake(client, stub_context(*own, [trust], ALPN, strict=False)).run()
 
 
+def test_an_intermediate_authority_can_be_trusted_without_its_root(
+    installation: Installation, tmp_path: Path
+) -> None:
+    root = self_signed("root", (x509.BasicConstraints(True, None), True))
+    middle = signed(
+        Authority(root, "root"), [(NameOID.COMMON_NAME, "middle")], x509.BasicConstraints(True, 0)
+    )
+    trust = write_pair(tmp_path, "middle", middle).certificate
+    leaf = write_pair(tmp_path, "bob", issue_user(Authority(middle, "middle"), "bob", [], lasting()))
+    own = installation.path("server.crt"), installation.path("server.key")
+    server = stub_context(*own, [trust], ALPN, strict=False)
+    assert (
+        Handshake(client_context(installation.path("server-ca.crt"), leaf), server)
+        .run()
+        .server.getpeercert(True)
+    )
+
+
 def lax_authority() -> Authority:
     """Without key identifiers and key usage, as many companies' and clusters' are."""
     return Authority(self_signed("corporate", (x509.BasicConstraints(True, None), True)), "corporate.crt")
@@ -264,6 +284,14 @@ def test_a_self_signed_apiserver_can_be_trusted_as_it_is(tmp_path: Path) -> None
     Handshake(upstream_context(ca=PemFile(files.certificate)), server).run()
     with pytest.raises(ssl.SSLCertVerificationError):
         Handshake(upstream_context(ca=None), server).run()
+
+
+def test_an_apiserver_s_common_name_is_no_host_name(tmp_path: Path) -> None:
+    files = write_pair(tmp_path, "api", self_signed("localhost"))
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(files.certificate, files.key)
+    with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
+        Handshake(upstream_context(ca=PemFile(files.certificate)), server).run()
 
 
 def test_strictness_towards_an_apiserver_is_a_switch(tmp_path: Path) -> None:
@@ -351,7 +379,7 @@ def test_a_key_too_weak_for_openssl_is_told(installation: Installation, tmp_path
 
 
 def test_an_embedded_key_reaches_no_disk_where_memory_files_exist(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contexts.tempfile, "NamedTemporaryFile", pytest.fail)
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", pytest.fail)
     if not hasattr(os, "memfd_create"):
         pytest.skip("this system has no memory files")
     with contexts._secret_path(b"secret") as path:

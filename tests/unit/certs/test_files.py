@@ -63,6 +63,23 @@ def test_replacing_leaves_old_or_new_and_nothing_beside(
     assert os.listdir(tmp_path) == ["key"]
 
 
+def test_a_power_cut_forgets_neither_content_nor_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    fsync, path = os.fsync, tmp_path / "key"
+
+    def look(descriptor: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        synced.append("folder" if is_folder else "file")
+        assert path.exists() == is_folder  # the content is safe before it has its name
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", look)
+    files.replace_file(path, b"secret", files.PRIVATE)
+    assert synced == ["file", "folder"]
+
+
 def test_a_replaced_file_gets_the_mode_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.touch(mode=0o644)

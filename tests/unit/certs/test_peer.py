@@ -10,7 +10,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from certs.authority import Authority, make_authority
+from certs.authority import Authority, authority_identifier, make_authority
 from certs.errors import CertificateProblem, PeerRefused
 from certs.issue import issue_agent, issue_server, issue_user
 from certs.peer import PeerCertificate, PeerReader, agent_cluster, user_names, was_signed_by
@@ -88,6 +88,15 @@ def test_a_forged_key_identifier_does_not_replace_the_signature(users: Authority
     imposter = Authority(make_authority("user-ca", lasting()), "imposter")
     borrowed = Authority(replace(users.pair, key=imposter.pair.key), "forged")
     assert not was_signed_by(signed(borrowed, [(CN, "alice")]).certificate, users.certificate)
+
+
+def test_a_leaf_that_names_another_key_than_its_signer_s_is_nobody_s(
+    users: Authority, agents: Authority
+) -> None:
+    """As in the handshake: OpenSSL finds no issuer for it either."""
+    leaf = signed(users, [(CN, "alice")], identifier=authority_identifier(agents.certificate)).certificate
+    leaf.verify_directly_issued_by(users.certificate)
+    assert not was_signed_by(leaf, users.certificate)
 
 
 def test_a_certificate_signed_before_and_after_a_change_of_authority_is_known(

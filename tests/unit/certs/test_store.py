@@ -1,12 +1,16 @@
 """The folder of an installation."""
 
+import fcntl
 import os
 import stat
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from certs import files
 from certs.authority import lifetime_of
 from certs.errors import CertificateProblem, FileMissing
 from certs.lifetime import utc_now
@@ -61,6 +65,27 @@ def test_a_broken_authority_is_named_and_kept(fresh: Installation) -> None:
     with pytest.raises(CertificateProblem, match=r"user-ca\.crt: is not PEM"):
         fresh.store.make_authorities(utc_now())
     assert fresh.path("user-ca.crt").read_bytes() == b"broken"
+
+
+def test_nobody_else_writes_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+
+    def under_lock(write: Callable[[Path, bytes, int], None], path: Path, content: bytes, mode: int) -> None:
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(descriptor)
+        written.append(path.name)
+        write(path, content, mode)
+
+    for name in ("create_file", "replace_file"):
+        monkeypatch.setattr(files, name, partial(under_lock, getattr(files, name)))
+    store = CertificateStore(tmp_path)
+    store.make_authorities(utc_now())
+    store.issue_agent("dev", lasting())
+    assert len(written) == 8
 
 
 def test_issuing_again_replaces_the_pair(fresh: Installation) -> None:

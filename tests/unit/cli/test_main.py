@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ CONSOLE_SCRIPT = Path(sys.executable).with_name("cluster-tunnel")
 
 
 @pytest.fixture
-def subcommand(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[..., int]], None]]:
+def subcommand(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., int]], None]:
     """Installs a subcommand `fake` that runs a function."""
 
     def install(run: Callable[..., int]) -> None:
@@ -28,7 +28,7 @@ def subcommand(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[.
         monkeypatch.setitem(sys.modules, "tunnel.cli.fake", module)
         monkeypatch.setattr(command, "SUBCOMMANDS", {"fake": "do nothing", **SUBCOMMANDS})
 
-    yield install
+    return install
 
 
 def raising(error: BaseException) -> Callable[..., int]:

@@ -25,6 +25,12 @@ def signalled(number: int) -> Callable[[asyncio.Event], Awaitable[None]]:
     return work
 
 
+@pytest.fixture(scope="module", autouse=True)
+def libuv_has_its_pipe() -> None:
+    """libuv opens one pipe for signals, with the first handler, and keeps it until the process ends."""
+    run_until_stopped(signalled(signal.SIGTERM), "uvloop")
+
+
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_first_signal_asks_to_stop_and_the_exit_code_is_0(loop: EventLoop, number: int) -> None:
