@@ -4,7 +4,6 @@ import io
 import json
 import logging
 import os
-import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -154,4 +153,3 @@ def test_a_line_that_cannot_be_formatted_is_reported_and_not_raised(
     handler.emit(record("%d", "no number"))
     handler.close()
     assert "--- Logging error ---" in capsys.readouterr().err
-    assert sys.stderr is not None

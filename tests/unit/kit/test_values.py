@@ -25,23 +25,13 @@ def test_an_address_is_read_and_written(text: str, expected: Address) -> None:
     assert str(expected) == text
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "8443",
-        "host",
-        "host:",
-        "host:x",
-        "host:65536",
-        "host:-1",
-        "::1:8443",
-        "[::1:8443",
-        "[host]:1",
-        "a b:1",
-    ]
-    + ["https://host:1", "user@host:1", "host:１", "host:1\n"],
+NO_ADDRESSES = (
+    *("", "8443", "host", "host:", "host:x", "host:65536", "host:-1", "host:\uff11", "host:1\n"),
+    *("::1:8443", "[::1:8443", "[host]:1", "a b:1", "https://host:1", "user@host:1"),
 )
+
+
+@pytest.mark.parametrize("text", NO_ADDRESSES)
 def test_what_is_no_address_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="is not an address"):
         values.address(text)

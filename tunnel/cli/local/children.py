@@ -72,7 +72,9 @@ class Children:
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
-        self._guard = await asyncio.create_subprocess_exec("sh", "-c", _GUARD, stdin=PIPE, process_group=0)
+        self._guard = await asyncio.create_subprocess_exec(
+            *("sh", "-c", _GUARD), stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, process_group=0
+        )
         return self
 
     async def start(
@@ -86,7 +88,9 @@ class Children:
             on_line: called with each line it writes to standard output, which goes to the log as well.
         """
         log = self._logs / f"{name}.log"
-        with log.open("wb") as file:
+        log.write_bytes(b"")
+        # Appending, because two write to it where standard output passes through us.
+        with log.open("ab") as file:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *arguments,
