@@ -12,9 +12,10 @@ from agent.upstream.connection import UpstreamConnection
 from tunnel.aio.splice import Splice
 from tunnel.core.errors import BadGateway, Refusal
 from tunnel.core.http.body import CHUNK_END, LAST_CHUNK, NONE, chunk_head, declared_length
-from tunnel.core.http.fields import lookup, sanitise_response
+from tunnel.core.http.fields import check_upstream_fields, lookup, sanitise_response
 from tunnel.core.http.location import rewrite_location
 from tunnel.core.http.message import Field, ResponseHead
+from tunnel.core.http.shapes import RESPONSE_SPECIAL, Shapes
 from tunnel.core.http.upgrade import (
     Upgrade,
     UpgradeOutcome,
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
     from agent.session import AgentLink
 
 _SAFE = (b"GET", b"HEAD")
+
+
+def _sanitise(fields: list[Field]) -> list[Field]:
+    return sanitise_response(fields, forward_set_cookie=True)
+
+
+_SHAPES = Shapes(_sanitise, RESPONSE_SPECIAL)
 
 
 class Phase(Enum):
@@ -162,7 +170,10 @@ class Exchange:
             check_plain_status(head.status)
         elif upgrade_outcome(head.status) is UpgradeOutcome.SPLICE:
             check_upgrade_response(self._upgrade, head)
-        fields = self._with_own_location(sanitise_response(head.fields, forward_set_cookie=True))
+        fields = _SHAPES.quick(head.fields)
+        if fields is None:
+            check_upstream_fields(head.fields)
+            fields = self._with_own_location(_sanitise(head.fields))
         if head.status == 101:
             assert self._upgrade is not None
             fields += upgrade_request_fields(self._upgrade)

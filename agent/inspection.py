@@ -7,6 +7,7 @@ from tunnel.core.http.body import CHUNKED, request_framing
 from tunnel.core.http.fields import field_fault, sanitise_request
 from tunnel.core.http.message import Field, RequestHead
 from tunnel.core.http.render import render_request
+from tunnel.core.http.shapes import REQUEST_SPECIAL, Shapes
 from tunnel.core.http.target import check_method, check_target
 from tunnel.core.http.upgrade import Upgrade, requested_upgrade, upgrade_request_fields
 from tunnel.core.wire.exchange import BODY_UNKNOWN, Request
@@ -26,6 +27,7 @@ class Inspection:
         self._credential = credential
         self._host: Field = (b"Host", host)
         self._base_path = base_path
+        self._shapes = Shapes(_sanitise, REQUEST_SPECIAL)
 
     def check(self, request: Request) -> tuple[Upgrade | None, list[Field]]:
         """Return the upgrade a request asks for and the fields that may travel on.
@@ -36,10 +38,12 @@ class Inspection:
         head = request.head
         check_method(head.method)
         check_target(head.target)
-        fault = field_fault(head.fields)
-        if fault is not None:
-            raise (HeadTooLarge if fault.too_large else BadRequest)(fault.text)
-        fields = sanitise_request(head.fields, forward_cookies=True)
+        fields = self._shapes.quick(head.fields)
+        if fields is None:
+            fault = field_fault(head.fields)
+            if fault is not None:
+                raise (HeadTooLarge if fault.too_large else BadRequest)(fault.text)
+            fields = _sanitise(head.fields)
         fields += self._ceiling.caller_fields(request.caller)
         return _upgrade(request), fields
 
@@ -59,6 +63,10 @@ class Inspection:
             *(upgrade_request_fields(upgrade) if upgrade else request_framing(method, length)),
         ]
         return render_request(RequestHead(method, self._base_path + request.head.target, own))
+
+
+def _sanitise(fields: list[Field]) -> list[Field]:
+    return sanitise_request(fields, forward_cookies=True)
 
 
 def _upgrade(request: Request) -> Upgrade | None:

@@ -35,7 +35,7 @@ class AuditLog:
         if where == "-":
             return cls(sys.stdout)
         try:
-            return cls(open(where, "a", encoding="utf-8"))  # noqa: SIM115 it lives as long as the process
+            return cls(open(where, "a", encoding="utf-8"))
         except OSError as error:
             raise CommandFailed(f"--audit {where}: {error.strerror}") from None
 

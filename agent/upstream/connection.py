@@ -9,7 +9,6 @@ from tunnel.aio.stream import ByteStream
 from tunnel.core import limits
 from tunnel.core.errors import BadGateway
 from tunnel.core.http.body import NONE, UNTIL_CLOSE, response_body
-from tunnel.core.http.fields import check_upstream_fields
 from tunnel.core.http.message import Field, ResponseHead
 
 
@@ -193,7 +192,6 @@ class UpstreamConnection:
             return  # 100 and 103 are for this hop alone; a 101 raises HttpParserUpgrade behind this
         head = ResponseHead(status, self._fields)
         try:
-            check_upstream_fields(head.fields)
             length = response_body(self._method, status, head.fields)
         except BadGateway as fault:
             self._fault = fault

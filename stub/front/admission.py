@@ -13,6 +13,7 @@ from tunnel.core.errors import Forbidden, NotFound, Unauthorized, WrongCluster
 from tunnel.core.http.body import expects_continue, request_body
 from tunnel.core.http.fields import check_request_fields, lookup, sanitise_request
 from tunnel.core.http.message import Field, RequestHead
+from tunnel.core.http.shapes import REQUEST_ONCE, REQUEST_SPECIAL, Shapes
 from tunnel.core.http.target import check_method, check_target, host_cluster, split_cluster
 from tunnel.core.http.upgrade import Upgrade, requested_upgrade
 from tunnel.core.identifiers import ClusterId
@@ -85,6 +86,7 @@ class Admission:
     def __init__(self, rules: AdmissionRules, peers: PeerReader) -> None:
         self._rules = rules
         self._peers = peers
+        self._shapes = Shapes(self._sanitise, REQUEST_SPECIAL, REQUEST_ONCE)
 
     @property
     def rules(self) -> AdmissionRules:
@@ -135,12 +137,30 @@ class Admission:
         """
         check_method(raw.method)
         check_target(raw.target)
+        fields = self._shapes.quick(raw.fields)
+        if fields is not None:
+            return self._admitted(raw, fields, server_name, 0, None, waits=False)
         check_request_fields(raw.fields, version_1_1=version_1_1)
         body_length = request_body(version_1_1, raw.fields)
         upgrade = requested_upgrade(raw.method, raw.fields)
         waits = expects_continue(version_1_1, raw.fields)
+        fields = self._sanitise(raw.fields)
+        return self._admitted(raw, fields, server_name, body_length, upgrade, waits=waits)
+
+    def _sanitise(self, fields: list[Field]) -> list[Field]:
+        return sanitise_request(fields, forward_cookies=self._rules.forward_cookies)
+
+    def _admitted(
+        self,
+        raw: RequestHead,
+        fields: list[Field],
+        server_name: str | None,
+        body_length: int,
+        upgrade: Upgrade | None,
+        *,
+        waits: bool,
+    ) -> Admitted:
         cluster, prefix, target = self._route(raw, server_name)
-        fields = sanitise_request(raw.fields, forward_cookies=self._rules.forward_cookies)
         return Admitted(cluster, prefix, RequestHead(raw.method, target, fields), body_length, upgrade, waits)
 
     def _route(self, raw: RequestHead, server_name: str | None) -> tuple[ClusterId, bytes, bytes]:

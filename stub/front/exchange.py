@@ -16,7 +16,7 @@ from tunnel.aio.stream import ByteStream
 from tunnel.core import limits
 from tunnel.core.errors import BadGateway, PeerViolation, Refusal, refusal_of
 from tunnel.core.http.body import CHUNKED
-from tunnel.core.http.fields import check_peer_fields, lookup, sanitise_response
+from tunnel.core.http.fields import check_peer_fields, lookup
 from tunnel.core.http.location import rewrite_location
 from tunnel.core.http.message import Field
 from tunnel.core.http.render import CONTINUE, render_response
@@ -268,7 +268,6 @@ class Exchange:
         admitted = self.admitted
         assert admitted is not None
         response = head.response
-        check_peer_fields(response.fields)
         if admitted.upgrade is None:
             check_plain_status(response.status)
         elif upgrade_outcome(response.status) is UpgradeOutcome.SPLICE:
@@ -276,10 +275,12 @@ class Exchange:
         must_be_bodiless = self.method == b"HEAD" or response.status in _NO_BODY_STATUS
         if response.status != 101 and head.bodiless != must_be_bodiless:
             raise PeerViolation(f"status {response.status} with a body where none may be, or the reverse")
-        fields = sanitise_response(
-            response.fields, forward_set_cookie=self._front.office.admission.rules.forward_cookies
-        )
-        return self._with_own_location(fields, admitted)
+        fields = self._front.office.answer_shapes.quick(response.fields)
+        if fields is None:
+            check_peer_fields(response.fields)
+            fields = self._front.office.sanitise_answer(response.fields)
+            fields = self._with_own_location(fields, admitted)
+        return fields
 
     def _with_own_location(self, fields: list[Field], admitted: Admitted) -> list[Field]:
         if not lookup(fields, b"location"):

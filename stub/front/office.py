@@ -10,6 +10,9 @@ from stub.agents.registry import Registry
 from stub.front.admission import Admission
 from tunnel.core import limits
 from tunnel.core.errors import NotFound, Unavailable
+from tunnel.core.http.fields import sanitise_response
+from tunnel.core.http.message import Field
+from tunnel.core.http.shapes import RESPONSE_SPECIAL, Shapes
 from tunnel.core.identifiers import ClusterId
 
 if TYPE_CHECKING:
@@ -60,9 +63,14 @@ class FrontOffice:
         self.draining = False
         self._started_at = self._loop.time()
         self.epoch = 0
+        self.answer_shapes = Shapes(self.sanitise_answer, RESPONSE_SPECIAL)
         # Unique without a random number per request: 8 random bytes for this process, then a counter.
         self._audit_prefix = secrets.token_bytes(8)
         self._audit_numbers = itertools.count(1)
+
+    def sanitise_answer(self, fields: list[Field]) -> list[Field]:
+        """Return what of an answer's fields a client may see."""
+        return sanitise_response(fields, forward_set_cookie=self.admission.rules.forward_cookies)
 
     def now(self) -> float:
         """Return the monotonic time in seconds."""

@@ -1,6 +1,7 @@
 """Dialling: from a host's name to a stream that is ready, with one clear error where that fails."""
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -166,7 +167,8 @@ async def _connect(
         except TimeoutError:
             reasons.append(f"{address[0]} did not answer in time")
         except OSError as error:
-            reasons.append(f"{address[0]}: {error.strerror or error}")
+            # asyncio puts a text of its own in place of the system's.
+            reasons.append(f"{address[0]}: {os.strerror(error.errno) if error.errno else error}")
     raise ConnectFailed(target, "; ".join(reasons))
 
 

@@ -27,6 +27,8 @@ ALERT_SECONDS: Final = 1.0
 CONTROL_BYTES: Final = 4 * limits.KIB
 """Answers of TLS itself (alerts, KeyUpdates) for a peer that makes us answer and does not read."""
 
+_ReadInto = Callable[[int, memoryview], int]
+
 _PLAIN_HTTP_ANSWER: Final = (
     b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
     b"An HTTP request was sent to a port that speaks HTTPS.\n"
@@ -226,7 +228,8 @@ class TlsStream(BaseStream):
         """Decrypt what the BIO holds into the shared buffer; return how much that is."""
         plaintext = READ_BUFFER.plaintext
         incoming = self._incoming
-        read = self._sslobj.read
+        # typeshed knows only the form without a buffer, which returns the bytes themselves.
+        read = cast(_ReadInto, self._sslobj.read)
         filled = 0
         try:
             # Asking only while there is input saves the exception (2 µs) where the input ends with a record.

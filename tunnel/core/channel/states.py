@@ -1,14 +1,15 @@
 """The life of a response channel as a table; anything that is not in it is an error.
 
 `TRANSITIONS` knows both ends: what the agent sends is what the stub receives, so one table serves both, and the two can
-never disagree about what may come next. docs/protocol.md shows the same table and a test compares the two.
+never disagree about what may come next. The enums are ints because the table is looked into for each frame, and other
+enums are hashed in Python. docs/protocol.md shows the same table and a test compares the two.
 """
 
-from enum import Enum, auto
+from enum import IntEnum, auto
 from typing import Final
 
 
-class ChannelState(Enum):
+class ChannelState(IntEnum):
     """Where a response channel stands."""
 
     GREETING = auto()
@@ -19,7 +20,7 @@ class ChannelState(Enum):
     CLOSED = auto()
 
 
-class ChannelInput(Enum):
+class ChannelInput(IntEnum):
     """What can happen on it."""
 
     HELLO = auto()

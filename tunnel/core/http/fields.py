@@ -14,7 +14,9 @@ from tunnel.core.http.message import Field
 
 # RFC 9110 5.6.2 and 5.5; bytes above 0x7f are legal in values (obs-text, in practice UTF-8).
 _TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_VALUE: Final = bytes(byte for byte in range(256) if byte == 0x09 or (byte >= 0x20 and byte != 0x7F))
+VALUE_BYTES: Final = bytes(byte for byte in range(256) if byte == 0x09 or (byte >= 0x20 and byte != 0x7F))
+"""What a value may hold."""
+
 _FOLD: Final = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ_", b"abcdefghijklmnopqrstuvwxyz-")
 
 _FIELD_OVERHEAD: Final = len(": \r\n")
@@ -95,7 +97,7 @@ def field_fault(fields: list[Field]) -> FieldFault | None:
     # Deleting all that is allowed leaves nothing: one pass in C over the whole head instead of a match per field.
     if name_bytes.translate(None, _TOKEN) or b"" in names:
         return _name_fault(names)
-    if value_bytes.translate(None, _VALUE):
+    if value_bytes.translate(None, VALUE_BYTES):
         return _value_fault(fields)
     return None
 
@@ -119,7 +121,7 @@ def _name_fault(names: list[bytes]) -> FieldFault:
 
 
 def _value_fault(fields: list[Field]) -> FieldFault:
-    name = next(name for name, value in fields if value.translate(None, _VALUE))
+    name = next(name for name, value in fields if value.translate(None, VALUE_BYTES))
     return FieldFault(f"the value of {_shown(name)} holds a control character")
 
 
