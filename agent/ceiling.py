@@ -77,6 +77,7 @@ def _parse(caller: bytes) -> tuple[Identity, bytes]:
 
 
 def _checked_address(value: bytes) -> bytes:
-    if len(value) > 64 or value.translate(None, b"0123456789abcdefABCDEF.:%"):
+    address = value.partition(b"%")[0]  # a link-local one's zone means nothing on another machine
+    if len(value) > 64 or address.translate(None, b"0123456789abcdefABCDEF.:"):
         raise BadRequest("the stub's word for the client's address is not an address")
-    return value
+    return address

@@ -47,7 +47,7 @@ class Channel:
         expected: the stub instance and worker that the session is with.
     """
 
-    __slots__ = ("_expected", "_pool", "core", "speaker", "stream")
+    __slots__ = ("_expected", "_pool", "core", "speaker", "stream", "write_paused")
 
     stream: ByteStream
 
@@ -56,6 +56,7 @@ class Channel:
         self._expected = expected
         self.core = AgentChannel()
         self.speaker: Speaker | None = None
+        self.write_paused = False
 
     def stream_opened(self, stream: ByteStream) -> None:
         self.stream = stream
@@ -113,10 +114,12 @@ class Channel:
         self._gone("the stub closed the response channel")
 
     def stream_write_paused(self) -> None:
+        self.write_paused = True
         if self.speaker is not None:
             self.speaker.channel_write_paused()
 
     def stream_write_resumed(self) -> None:
+        self.write_paused = False
         if self.speaker is not None:
             self.speaker.channel_write_resumed()
 
@@ -193,7 +196,10 @@ class ChannelPool:
     def idle(self, channel: Channel) -> None:
         """A channel can be used (again)."""
         self._greeting.discard(channel)
-        if self._waiting:
+        if self._closed:
+            # Its session ended while it carried a response, or was greeted: nobody will ask for it any more.
+            channel.stream.close()
+        elif self._waiting:
             speaker = self._waiting.popleft()
             channel.speaker = speaker
             speaker.channel_ready(channel)
@@ -203,23 +209,24 @@ class ChannelPool:
     def gone(self, channel: Channel) -> None:
         """A channel is closed, or was given up to a pipe."""
         self._open.discard(channel)
-        self._greeting.discard(channel)
         if channel in self._idle:
             self._idle.remove(channel)
-        self.fill()
+        if channel in self._greeting:
+            # The stub turned it away; the next one at once would be turned away as fast as we can dial.
+            self._greeting.remove(channel)
+            self._loop.call_later(RETRY_SECONDS, self.fill)
+        else:
+            self.fill()
 
     def misdirected(self, channel: Channel) -> None:
         """A channel reached another stub than the session's."""
-        channel.stream.close()
-        self._loop.call_later(RETRY_SECONDS, self.fill)
+        channel.stream.close()  # `gone` follows
 
     def fill(self) -> None:
         """Dial until enough are there: for those who wait, and ahead up to the recent peak."""
         if self._closed:
             return
-        in_use = self.in_use + len(self._waiting)
-        wanted = min(self._limit, max(in_use + self._floor, self._recent_peak()))
-        missing = wanted - len(self._open)
+        missing = self._wanted() - len(self._open)
         for _ in range(min(missing, DIALS_AT_ONCE - self._dialling)):
             # Counted from here on, not only when it is idle: otherwise more would be dialled than are wanted.
             channel = Channel(self, self._stub)
@@ -245,18 +252,38 @@ class ChannelPool:
         else:
             self.fill()
 
+    def _wanted(self) -> int:
+        in_use = self.in_use + len(self._waiting)
+        return min(self._limit, max(in_use + self._floor, self._recent_peak()))
+
     def _note_use(self) -> None:
         used = self.in_use + len(self._waiting)
         now = self._loop.time()
-        if used >= self._peak or now - self._peak_at > PEAK_SECONDS:
+        if used >= self._peak or now - self._peak_at >= PEAK_SECONDS:
             self._peak, self._peak_at = used, now
+            if self._timer is None:
+                self._timer = self._loop.call_later(PEAK_SECONDS, self._forget_peak)
 
     def _recent_peak(self) -> int:
-        return self._peak if self._loop.time() - self._peak_at <= PEAK_SECONDS else self.in_use
+        return self._peak if self._loop.time() - self._peak_at < PEAK_SECONDS else self.in_use
+
+    def _forget_peak(self) -> None:
+        """Close what a burst that is long over has left, the longest idle first."""
+        self._timer = None
+        until = self._peak_at + PEAK_SECONDS
+        if until > self._loop.time():
+            self._timer = self._loop.call_at(until, self._forget_peak)
+            return
+        for _ in range(min(len(self._idle), len(self._open) - self._wanted())):
+            channel = self._idle.popleft()
+            self._open.discard(channel)
+            channel.stream.close()
 
     def close(self, reason: str, *, abort: bool) -> None:
         """Dial no more. Idle channels close; those that carry something go on, unless `abort`."""
         self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
         waiting, self._waiting = self._waiting, deque()
         for speaker in waiting:
             speaker.channel_lost(reason)

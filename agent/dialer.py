@@ -27,6 +27,10 @@ CHANNEL_ALPN = "cluster-tunnel-response/1"
 _log = logging.getLogger(__name__)
 
 
+class Stopped(Exception):
+    """Ends the task group of an agent that was told to stop, with whatever is still being dialled or renewed."""
+
+
 class Agent:
     """One agent process.
 
@@ -52,22 +56,23 @@ class Agent:
         ceiling = Ceiling(impersonate=settings.mode == "impersonate")
         self._inspection = Inspection(ceiling, target.credential, target.authority, target.base_path)
         self._fence = Fence()
+        self._draining = False
         self.links: set[AgentLink] = set()
 
     def _context(self, alpn: str) -> ssl.SSLContext:
         return agent_context(self._settings.cert, self._settings.key, self._settings.ca, [alpn])
 
     async def serve_stub(self, address: Address) -> None:
-        """Keep a session with the stub behind `address` until cancelled."""
+        """Keep a session with the stub behind `address` until cancelled, or until `drain` is called and it ends."""
         backoff = Backoff(random.random)
-        while True:
+        while not self._draining:
             try:
                 link = await self._open_session(address)
             except StreamError as error:
                 _log.warning("a stub cannot be reached", extra={"stub": str(address), "reason": str(error)})
             else:
                 await link.closed.wait()
-                self.links.discard(link)
+                self._forget_finished()
                 _log.warning("the session is over", extra={"stub": str(address), "reason": link.close_reason})
                 if link.stub is not None:
                     backoff.succeeded()
@@ -99,7 +104,13 @@ class Agent:
         )
         await self._dial(address, self._session_context, link.runner, SESSION_ALPN)
         self.links.add(link)
+        if self._draining:
+            link.stop("this agent is shutting down")
         return link
+
+    def _forget_finished(self) -> None:
+        """Drop the sessions that are over; what outlives its session on a channel keeps it listed, so that `drain` waits."""
+        self.links = {link for link in self.links if link.in_flight or not link.closed.is_set()}
 
     async def _dial(
         self, address: Address, context: ssl.SSLContext, handler: StreamHandler, alpn: str
@@ -116,11 +127,16 @@ class Agent:
 
     async def drain(self, grace_seconds: float) -> None:
         """Ask for no new requests and let what runs finish within the grace."""
+        self._draining = True
         for link in self.links:
             link.drain("this agent is shutting down")
-        deadline = self._loop.time() + grace_seconds
-        while any(link.in_flight for link in self.links) and self._loop.time() < deadline:
-            await asyncio.sleep(min(0.05, grace_seconds))
+        try:
+            async with asyncio.timeout(grace_seconds):
+                for link in list(self.links):
+                    await link.idle.wait()
+        except TimeoutError:
+            running = sum(link.in_flight for link in self.links)
+            _log.warning("breaking off what still runs", extra={"requests": running})
 
     def stop(self) -> None:
         """End everything at once."""
@@ -140,15 +156,16 @@ async def run(settings: AgentSettings, stopping: asyncio.Event) -> None:
     target = target_of(settings)
     if target.credential.can_renew:
         await target.credential.renew()
-    async with asyncio.TaskGroup() as tasks:
-        agent = Agent(settings, target, tasks)
-        sessions = [
-            tasks.create_task(agent.serve_stub(address), name=f"serve {address}") for address in settings.stub
-        ]
-        try:
-            await stopping.wait()
-            await agent.drain(settings.drain_grace)
-        finally:
-            for session in sessions:
-                session.cancel()
-            agent.stop()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            agent = Agent(settings, target, tasks)
+            for address in settings.stub:
+                tasks.create_task(agent.serve_stub(address), name=f"serve {address}")
+            try:
+                await stopping.wait()
+                await agent.drain(settings.drain_grace)
+            finally:
+                agent.stop()
+            raise Stopped
+    except* Stopped:
+        _log.info("stopped")

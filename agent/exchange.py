@@ -94,7 +94,7 @@ class Exchange:
         self.phase = Phase.SENT
         request = self.request
         head = self._link.render(request, self._fields, self._upgrade)
-        connection.begin(self, request.head.method, head + request.body)
+        connection.begin(self, request.head.method, head + request.body, whole=not request.body_stream)
         pieces, self._body = self._body, []
         for piece in pieces:
             self._send_body(piece)
@@ -136,8 +136,10 @@ class Exchange:
             self._return_credit()
 
     def _end_body(self) -> None:
-        if self.request.body_length == BODY_UNKNOWN and self._connection is not None:
+        assert self._connection is not None
+        if self.request.body_length == BODY_UNKNOWN:
             self._connection.stream.write(LAST_CHUNK)
+        self._connection.request_ended()
 
     def _return_credit(self) -> None:
         owed, self._owed_bytes = self._owed_bytes, 0
@@ -219,6 +221,9 @@ class Exchange:
             channel.data(piece)
         if self._ended:
             self._finish()
+        elif self._connection is not None and channel.write_paused:
+            # By an answer before this one, so nobody will say it again.
+            self._connection.stream.pause_reading()
         elif self._connection is not None:
             self._connection.stream.resume_reading()
 
@@ -284,7 +289,9 @@ class Exchange:
         self._link.pipe_opened(self)
 
     def _pipe_closed(self, sent: int, received: int, reason: str) -> None:
-        self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.pipe_closed()
         self._over()
 
     def abort_pipe(self, reason: str) -> None:

@@ -13,7 +13,7 @@ from agent.upstream.credential import Credential
 from agent.upstream.pool import UpstreamPool
 from tunnel.aio.session import SessionRunner
 from tunnel.core import limits
-from tunnel.core.errors import Refusal, TooManyRequests, Unavailable
+from tunnel.core.errors import BadGateway, Refusal, TooManyRequests, Unavailable
 from tunnel.core.http.message import Field
 from tunnel.core.http.upgrade import Upgrade
 from tunnel.core.identifiers import RequestId
@@ -21,6 +21,7 @@ from tunnel.core.session.agent_side import AgentSession
 from tunnel.core.session.events import AgentEvent, BodyBroken, BodyEnded, BodyReceived, SessionClosed
 from tunnel.core.wire.control import Active, AgentHello, Drain, Reject, Report, StubHello, choose_version
 from tunnel.core.wire.exchange import Cancel, Refused, Request
+from tunnel.kit.failures import CommandFailed
 
 _log = logging.getLogger(__name__)
 
@@ -91,6 +92,9 @@ class AgentLink:
         self._report_timer: asyncio.TimerHandle | None = None
         self.stub: StubHello | None = None
         self.draining = False
+        self.idle = asyncio.Event()
+        """Set while no request or pipe is under way."""
+        self.idle.set()
         self.closed = asyncio.Event()
         self.close_reason = ""
 
@@ -173,6 +177,7 @@ class AgentLink:
             return
         exchange = Exchange(self, request, upgrade, fields)
         self._exchanges[request.id] = exchange
+        self.idle.clear()
         exchange.start()
 
     def _check_state(self, request: Request) -> None:
@@ -221,8 +226,17 @@ class AgentLink:
         self._tasks.create_task(self._renew(exchange), name="renew the credential")
 
     async def _renew(self, exchange: Exchange) -> None:
-        await self._credential.renew()
-        if exchange.phase is Phase.CONNECTING:
+        refusal: Refusal | None = None
+        try:
+            await self._credential.renew()
+        except CommandFailed as failure:
+            _log.error("the credential cannot be renewed", extra={"reason": str(failure)})
+            refusal = BadGateway("the apiserver refuses the agent's credential, and no newer one can be had")
+        if exchange.phase is not Phase.CONNECTING:
+            return
+        if refusal is not None:
+            exchange.not_connected(refusal)
+        else:
             exchange.start()
 
     def pipe_opened(self, exchange: Exchange) -> None:
@@ -237,6 +251,8 @@ class AgentLink:
         if known and exchange.request.body_stream and not self.runner.closed:
             self._core.refuse_body(number)
             self.runner.flush_soon()
+        if not self._exchanges:
+            self.idle.set()
 
     # Reports and ends ------------------------------------------------------------------------------
 
@@ -258,7 +274,7 @@ class AgentLink:
     def drain(self, reason: str) -> None:
         """Ask for no new requests."""
         self.draining = True
-        if not self.runner.closed:
+        if self.stub is not None and not self.runner.closed:
             self._core.send_drain(reason)
             self.runner.flush_soon()
 

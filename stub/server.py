@@ -151,11 +151,10 @@ class Stub:
             link.drain("this stub is shutting down")
         for connection in list(self.office.connections):
             connection.drain()
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + grace_seconds
-        while self.office.connections and loop.time() < deadline:
-            await asyncio.sleep(min(0.05, deadline - loop.time()))
-        if self.office.connections:
+        try:
+            async with asyncio.timeout(grace_seconds):
+                await self.office.empty.wait()
+        except TimeoutError:
             _log.warning("breaking off what still runs", extra={"connections": len(self.office.connections)})
 
     async def stop(self) -> None:

@@ -25,7 +25,8 @@ class Responder(Protocol):
         """The body is whole. The connection has gone back to the pool, or closes."""
 
     def upstream_switched(self, head: ResponseHead, early: memoryview) -> None:
-        """A 101; `early` is what came behind it. The connection belongs to the responder now."""
+        """A 101; `early` is what came behind it. The connection belongs to the responder now, until it calls `abort` or
+        `pipe_closed`."""
 
     def upstream_lost(self, reason: str, *, answered: bool, reused: bool) -> None:
         """The connection is gone before the end. `answered` where any byte of an answer had come; `reused` where the
@@ -68,19 +69,32 @@ class UpstreamConnection:
         self._reading = _Reading.OVER
         self._left = 0
         self._answered = False
+        self._request_whole = True
+        self._write_paused = False
         self._keep_alive = False
         self._served = 0
         self._fault: BadGateway | None = None
         self.idle_since = 0.0
 
-    def begin(self, responder: Responder, method: bytes, data: bytes) -> None:
-        """Send a request; `data` is its head and what is there of its body."""
+    def begin(self, responder: Responder, method: bytes, data: bytes, *, whole: bool) -> None:
+        """Send a request.
+
+        Args:
+            data: its head, and what is there of its body.
+            whole: whether that is all of it; else `request_ended` follows.
+        """
         self._responder = responder
         self._method = method
+        self._request_whole = whole
         self._answered = False
         self._fault = None
         self._expect_head()
         self.stream.write(data)
+
+    def request_ended(self) -> None:
+        """The request's body is sent. Until then an answer does not free the connection: the apiserver would read the next
+        request as the rest of that body."""
+        self._request_whole = True
 
     def _expect_head(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
@@ -112,10 +126,12 @@ class UpstreamConnection:
             self._lost("the apiserver closed the connection")
 
     def stream_write_paused(self) -> None:
+        self._write_paused = True
         if self._responder is not None:
             self._responder.upstream_write_paused()
 
     def stream_write_resumed(self) -> None:
+        self._write_paused = False
         if self._responder is not None:
             self._responder.upstream_write_resumed()
 
@@ -130,6 +146,10 @@ class UpstreamConnection:
         """Break the connection off; the responder hears nothing more."""
         self._responder = None
         self._drop()
+
+    def pipe_closed(self) -> None:
+        """The pipe that this connection became is over."""
+        self._pool.connection_gone(self)
 
     def _drop(self) -> None:
         self._pool.connection_gone(self)
@@ -178,7 +198,9 @@ class UpstreamConnection:
             self._lost("the apiserver's head is too large")
 
     def on_message_begin(self) -> None:
-        if self._reading is _Reading.OVER:
+        if self._reading is _Reading.HEAD:
+            self._fields = []  # an interim answer's are not the final one's
+        elif self._reading is _Reading.OVER:
             self._keep_alive = False  # more than one answer: whatever follows belongs to nobody
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -188,7 +210,7 @@ class UpstreamConnection:
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        if status < 200:
+        if status < 200 or self._reading is not _Reading.HEAD:
             return  # 100 and 103 are for this hop alone; a 101 raises HttpParserUpgrade behind this
         head = ResponseHead(status, self._fields)
         try:
@@ -205,7 +227,9 @@ class UpstreamConnection:
             self._reading = _Reading.OVER
 
     def on_body(self, body: bytes) -> None:
-        if self._reading is _Reading.PARSED_BODY and self._responder is not None:
+        if self._reading is _Reading.OVER:
+            self._keep_alive = False  # a body where none may be
+        elif self._responder is not None:
             self._responder.upstream_data(body)
             if self._left >= 0:
                 self._left -= len(body)
@@ -213,13 +237,10 @@ class UpstreamConnection:
     def on_message_complete(self) -> None:
         if self._reading is _Reading.PARSED_BODY:
             self._reading = _Reading.OVER
-        elif self._parser.get_status_code() != 101:
-            self._fields = []  # an interim answer is over; the final one follows
 
     def _switch(self, early: memoryview) -> None:
         responder, self._responder = self._responder, None
         self._reading = _Reading.OVER
-        self._pool.connection_gone(self)
         assert responder is not None
         responder.upstream_switched(ResponseHead(101, self._fields), early)
 
@@ -230,7 +251,8 @@ class UpstreamConnection:
         self._served += 1
         if responder is None:
             return
-        if self._keep_alive and not self.stream.closing:
+        taken = self._request_whole and not self._write_paused
+        if self._keep_alive and taken and not self.stream.closing:
             self._pool.connection_free(self)
         else:
             self._pool.connection_gone(self)

@@ -11,7 +11,9 @@ from tunnel.kit.watched import WatchedFiles
 REREAD_SECONDS: Final = 10.0
 """How old a token may be that is sent. The kubelet replaces projected ones at 80 % of their life, an hour by default."""
 
-_TOKEN_BYTES: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="
+_TOKEN_BYTES: Final = bytes(range(0x21, 0x7F))
+"""More than RFC 6750 2.1 allows, because some tokens have a `:`; without white space and line breaks, which would become a
+field of its own."""
 
 
 class Credential(Protocol):
@@ -40,11 +42,17 @@ class NoToken:
 
 
 class StaticToken:
-    """A bearer token that does not change."""
+    """A bearer token that does not change.
+
+    Raises:
+        CommandFailed: it holds what no token may.
+    """
 
     can_renew = False
 
     def __init__(self, token: str) -> None:
+        if not is_token(token.encode()):
+            raise CommandFailed("the bearer token is empty, or holds white space or a control character")
         self._fields = [bearer(token.encode())]
 
     def fields(self, now: float) -> list[Field]:
@@ -93,10 +101,14 @@ class TokenFile:
         if contents is None:
             return
         token = contents[0].strip()
-        # RFC 6750 2.1; a line break in it would become a header of its own.
-        if token and not token.translate(None, _TOKEN_BYTES):
+        if is_token(token):
             self._file.accept(contents)
             self._fields = [bearer(token)]
+
+
+def is_token(token: bytes) -> bool:
+    """Whether `token` can be sent as a bearer token."""
+    return bool(token) and not token.translate(None, _TOKEN_BYTES)
 
 
 def bearer(token: bytes) -> Field:

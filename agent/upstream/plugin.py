@@ -6,7 +6,7 @@ import os
 from datetime import datetime
 from typing import Any, Final
 
-from agent.upstream.credential import bearer
+from agent.upstream.credential import bearer, is_token
 from certs.upstream import ExecPlugin
 from tunnel.core.http.message import Field
 from tunnel.kit.failures import CommandFailed
@@ -80,7 +80,7 @@ class PluginCredential:
         assert process.stdout is not None
         try:
             async with asyncio.timeout(PLUGIN_SECONDS):
-                output = await process.stdout.read(OUTPUT_BYTES)
+                output = await self._read_all(process.stdout)
                 code = await process.wait()
         except TimeoutError:
             raise CommandFailed(
@@ -94,6 +94,16 @@ class PluginCredential:
             raise CommandFailed(f"the exec plugin {self._plugin.command} failed with exit code {code}")
         return output
 
+    async def _read_all(self, pipe: asyncio.StreamReader) -> bytes:
+        output = bytearray()
+        while piece := await pipe.read(OUTPUT_BYTES):
+            output += piece
+            if len(output) > OUTPUT_BYTES:
+                raise CommandFailed(
+                    f"the exec plugin {self._plugin.command} printed more than {OUTPUT_BYTES} bytes"
+                )
+        return bytes(output)
+
 
 def token_of(output: bytes, command: str) -> bytes:
     """Return the token in an ExecCredential.
@@ -104,7 +114,7 @@ def token_of(output: bytes, command: str) -> bytes:
     try:
         value: Any = json.loads(output)
         status = value["status"]
-        token = status["token"]
+        token = status["token"].encode()
         expires = status.get("expirationTimestamp")
         over = (
             expires is not None and datetime.fromisoformat(expires).timestamp() < datetime.now().timestamp()
@@ -116,4 +126,8 @@ def token_of(output: bytes, command: str) -> bytes:
         ) from None
     if over:
         raise CommandFailed(f"the exec plugin {command} printed a token that has expired")
-    return str(token).encode()
+    if not is_token(token):
+        raise CommandFailed(
+            f"the exec plugin {command} printed a token with white space or a control character"
+        )
+    return bytes(token)

@@ -80,9 +80,13 @@ class UpstreamPool:
             borrower.not_connected(BadGateway(f"the apiserver cannot be reached: {error}"))
             return
         self._dialling -= 1
-        self._open.add(connection)
         self.reachable = True
         self.dial_milliseconds = round((self._loop.time() - started) * 1000)
+        if connection.stream.closing:
+            # It was closed as soon as it was there, and its handler has heard so already: nothing more would come of it.
+            borrower.not_connected(BadGateway("the apiserver closed a new connection at once"))
+            return
+        self._open.add(connection)
         borrower.connected(connection)
 
     def connection_free(self, connection: UpstreamConnection) -> None:

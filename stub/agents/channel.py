@@ -8,6 +8,7 @@ from stub.agents.asking import Asker
 from tunnel.aio.stream import ByteStream
 from tunnel.core import limits
 from tunnel.core.channel.stub_side import (
+    ChannelEvent,
     ChannelGreeted,
     RawReceived,
     ResponseAborted,
@@ -36,7 +37,17 @@ class ResponseChannel:
         fingerprint: of the agent's certificate; the session must have been opened with the same.
     """
 
-    __slots__ = ("_asker", "_core", "_fingerprint", "_hello", "_link", "_registry", "_timer", "stream")
+    __slots__ = (
+        "_asker",
+        "_core",
+        "_fingerprint",
+        "_head",
+        "_hello",
+        "_link",
+        "_registry",
+        "_timer",
+        "stream",
+    )
 
     stream: ByteStream
 
@@ -47,6 +58,7 @@ class ResponseChannel:
         self._core = StubChannel()
         self._link: AgentLink | None = None
         self._asker: Asker | None = None
+        self._head: Head | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def stream_opened(self, stream: ByteStream) -> None:
@@ -58,23 +70,29 @@ class ResponseChannel:
     def stream_received(self, data: memoryview) -> None:
         try:
             for event in self._core.receive(data):
-                match event:
-                    case ResponseData():
-                        if self._asker is not None:
-                            self._asker.response_data(event.data)
-                    case ResponseStarted():
-                        self._start(event.head)
-                    case ResponseEnded():
-                        self._end()
-                    case RawReceived():
-                        if self._asker is not None:
-                            self._asker.raw_received(event.data)
-                    case ResponseAborted():
-                        self._close("the agent broke the response off")
-                    case ChannelGreeted():
-                        self._greet(event.hello.token)
+                if not isinstance(event, ResponseData):
+                    self._hear(event)
+                elif self._asker is not None:
+                    self._asker.response_data(event.data)
         except PeerViolation as violation:
             self._reject(str(violation))
+            if self._link is not None:
+                # Which request was to be answered is not known any more, and its client would wait for ever.
+                self._link.distrust(str(violation))
+
+    def _hear(self, event: ChannelEvent) -> None:
+        match event:
+            case ResponseStarted():
+                self._start(event.head)
+            case ResponseEnded():
+                self._end()
+            case RawReceived():
+                if self._asker is not None:
+                    self._asker.raw_received(event.data)
+            case ResponseAborted():
+                self._close("the agent broke the response off")
+            case ChannelGreeted():
+                self._greet(event.hello.token)
 
     def stream_ended(self) -> None:
         self._close("the agent closed the response channel")
@@ -89,17 +107,33 @@ class ResponseChannel:
         self._close(f"the response channel broke: {error}" if error else "the response channel closed")
 
     def abandon(self) -> None:
-        """The client of the running response is gone: close, which tells the agent."""
+        """Nobody wants the running response any more."""
+        assert self._link is not None
+        assert self._head is not None
         self._asker = None
-        self._close("the client is gone")
+        self._link.withdraw(self._head.id)
+        self._throw_away(self._head)
+
+    def _throw_away(self, head: Head) -> None:
+        """Behind a small response the agent may already have begun another on this channel, which must not be lost with it:
+        so what comes of it is skipped. Any other closes the channel."""
+        if (
+            head.small
+            and head.response.status != 101
+            and self._link is not None
+            and not self._link.runner.closed
+        ):
+            self.stream.resume_reading()
+        else:
+            self._close("the client is gone")
 
     def close(self, reason: str) -> None:
         """End the channel with its session."""
         self._close(reason)
 
     def become_pipe(self) -> None:
-        """The connection is spliced from here on and no longer this handler's."""
-        self._asker = None
+        """The connection is spliced from the next read on and no longer this handler's; the asker still gets what came in the
+        same read as the 101."""
         if self._link is not None:
             self._link.channels.discard(self)
 
@@ -114,16 +148,17 @@ class ResponseChannel:
 
     def _start(self, head: Head) -> None:
         assert self._link is not None
+        self._head = head
         self._asker = self._link.take(head.id)
         if self._asker is None:
-            # The client went away while the answer was under way. The channel is given up with it: the agent sees
-            # the close, drops the upstream, and dials another.
-            self._close("the client is gone")
+            # The client went away while the answer was under way.
+            self._throw_away(head)
         else:
             self._asker.response_started(self, head)
 
     def _end(self) -> None:
         asker, self._asker = self._asker, None
+        self.stream.resume_reading()  # a pause was for this response's client, not for the next one's
         if self._core.awaits_done:
             # All but one read's worth has been taken by the client's connection: backpressure held the rest back.
             self.stream.write(self._core.send_done())

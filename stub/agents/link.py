@@ -10,7 +10,7 @@ from stub.agents.asking import Asker
 from tunnel.aio.bodies import UploadBody, Uploads
 from tunnel.aio.session import SessionRunner
 from tunnel.core import limits
-from tunnel.core.errors import PeerViolation
+from tunnel.core.errors import PeerViolation, TooManyRequests
 from tunnel.core.http.message import RequestHead
 from tunnel.core.identifiers import ClusterId, RequestId
 from tunnel.core.session.events import BodyRefused, BodyWanted, SessionClosed, StubEvent
@@ -95,7 +95,13 @@ class AgentLink:
         body_stream: bool,
         upgrade: bool,
     ) -> RequestId:
-        """Send a request; `asker` hears what becomes of it."""
+        """Send a request; `asker` hears what becomes of it.
+
+        Raises:
+            TooManyRequests: its body needs a stream, and the session has none left.
+        """
+        if body_stream and not self._core.body_streams_left:
+            raise TooManyRequests("the agent takes no more request bodies now")
         self._last_id += 1
         number = RequestId(self._last_id)
         request = Request(
@@ -113,10 +119,15 @@ class AgentLink:
 
     def cancel(self, number: RequestId) -> None:
         """The answer is no longer wanted; one that is already under way is thrown away when it comes."""
-        if self._waiting.pop(number, None) is not None and not self.runner.closed:
+        if self._waiting.pop(number, None) is not None:
             self._cancelled[number] = None
             if len(self._cancelled) > _CANCELLED_KEPT:
                 self._cancelled.popitem(last=False)
+            self.withdraw(number)
+
+    def withdraw(self, number: RequestId) -> None:
+        """Tell the agent that nobody wants an answer any more, which may have begun."""
+        if not self.runner.closed:
             self._core.send_cancel(number)
             self.runner.flush_soon()
 
@@ -124,15 +135,17 @@ class AgentLink:
         """Return who asked `number`, once; None where it was cancelled meanwhile.
 
         Raises:
-            PeerViolation: this session was never asked it, or has answered it before. The agent is not to be trusted, so
-                its session ends as well.
+            PeerViolation: this session was never asked it, or has answered it before.
         """
         asker = self._waiting.pop(number, None)
         if asker is None and number not in self._cancelled:
-            self._loop.call_soon(self.runner.reject, "it answered a request it was not asked")
             raise PeerViolation(f"an answer to request {number}, which this session was not asked")
         self._cancelled.pop(number, None)
         return asker
+
+    def distrust(self, reason: str) -> None:
+        """The agent broke the protocol on a response channel: its session ends, and its other channels with it."""
+        self._loop.call_soon(self.runner.reject, reason)
 
     def drain(self, reason: str) -> None:
         """Tell the agent that this stub takes no new requests."""

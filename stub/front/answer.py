@@ -43,7 +43,8 @@ class AnswerWriter:
 
     def _framing(self, head: Head) -> int:
         if head.bodiless:
-            return head.length if head.length >= 0 else NONE
+            # RFC 9110 8.6: a 204 has no Content-Length, whatever the agent says.
+            return head.length if head.length >= 0 and head.response.status != 204 else NONE
         if head.length >= 0:
             return head.length
         if self._version_1_1:

@@ -47,9 +47,11 @@ class FrontConnection:
         self._early = bytearray()
         self._pipe: StreamHandler | None = None
         self._upgrading = False
+        self._ending = False
         self._broken = False
         self._lingering = False
         self._body_paused = False
+        self.write_paused = False
         self._deadline = _NEVER
         self._timer: asyncio.TimerHandle | None = None
 
@@ -57,7 +59,7 @@ class FrontConnection:
 
     def stream_opened(self, stream: ByteStream) -> None:
         self.stream = stream
-        self.office.connections.add(self)
+        self.office.connection_opened(self)
         self._arm(self.office.idle_seconds)
 
     def stream_received(self, data: memoryview) -> None:
@@ -81,19 +83,21 @@ class FrontConnection:
         elif self._receiving is not None or self._upgrading:
             self._lose("it closed the connection before the request was whole")
         else:
-            self._current_keep_alive_off()
+            self._take_no_more()
 
     def stream_write_paused(self) -> None:
+        self.write_paused = True
         if self._current is not None:
             self._current.client_write_paused()
 
     def stream_write_resumed(self) -> None:
+        self.write_paused = False
         if self._current is not None:
             self._current.client_write_resumed()
 
     def stream_closed(self, error: Exception | None) -> None:
         self._stop_timer()
-        self.office.connections.discard(self)
+        self.office.connection_gone(self)
         self._lose(str(error) if error else "it closed the connection")
 
     def _lose(self, reason: str) -> None:
@@ -105,8 +109,12 @@ class FrontConnection:
                 exchange.client_lost(reason)
         self.stream.abort()
 
-    def _current_keep_alive_off(self) -> None:
-        self._broken = True
+    def _take_no_more(self) -> None:
+        """Close behind the answers to the requests that are here."""
+        self._ending = True
+        last = self._queue[-1] if self._queue else self._current
+        if last is not None:
+            last.close_behind()
 
     # Parsing ---------------------------------------------------------------------------------------
 
@@ -148,8 +156,15 @@ class FrontConnection:
         self._in_head = False
         self._head_bytes = 0
         self._disarm()
+        if self._ending or self._lingering or self.stream.closing:
+            # It came behind the last request that is answered here. To carry it out all the same would be to believe bytes
+            # behind a refusal that ends the connection, and its answer could not be sent.
+            return
         exchange = self._new_exchange()
         self._receiving = exchange
+        self._take(exchange)
+
+    def _take(self, exchange: Exchange) -> None:
         if self._current is None:
             self._current = exchange
             exchange.begin()
@@ -166,8 +181,10 @@ class FrontConnection:
         if exchange is not None:
             exchange.body_completed()
             exchange.read_over()
-            if exchange is not self._current and exchange not in self._queue:
-                self._after_unread_body(exchange)
+            if self._lingering:
+                # It was answered before it was whole, and now nothing is left to linger for.
+                self._disarm()
+                self.stream.close()
 
     def _new_exchange(self) -> Exchange:
         head = RequestHead(self._parser.get_method(), self._url, self._fields)
@@ -201,19 +218,21 @@ class FrontConnection:
         self.office.admission.check_dates(self._caller)
 
     def _refuse_connection(self, refusal: Refusal) -> None:
-        """The bytes on this connection can no longer be told apart: answer once, and close."""
+        """The bytes on this connection can no longer be told apart: answer what came whole before, say so, and close."""
         self._broken = True
-        self._receiving = None
-        if self._queue or (self._current is not None and self._current.status):
-            # An answer is under way; a second one would corrupt it.
-            self._lose(refusal.message)
-            return
         refusal.close = True
-        if self._current is not None:
-            self._current.refuse(refusal)
+        receiving, self._receiving = self._receiving, None
+        if receiving is None:
+            self._take(self._broken_exchange(refusal))
+        elif receiving is not self._current:
+            self._queue.remove(receiving)
+            receiving.client_lost(refusal.message)
+            self._take(self._broken_exchange(refusal))
+        elif receiving.status:
+            # Its answer is under way; a second one would corrupt it.
+            self._lose(refusal.message)
         else:
-            self._current = self._broken_exchange(refusal)
-            self._current.begin()
+            receiving.refuse(refusal)
 
     def _broken_exchange(self, refusal: Refusal) -> Exchange:
         return Exchange(
@@ -236,9 +255,10 @@ class FrontConnection:
         if exchange is not self._current:
             return
         self._current = None
+        self._body_paused = False
         if cut:
-            self.stream.abort()
-        elif not keep_alive or self._broken:
+            self.stream.cut()
+        elif not keep_alive:
             self._close(exchange)
         elif self._queue:
             # Not from within this call: an exchange may end in the middle of the parser's callbacks.
@@ -264,11 +284,6 @@ class FrontConnection:
         self.stream.write_end()
         self.stream.resume_reading()
         self._arm(limits.LINGER_SECONDS)
-
-    def _after_unread_body(self, exchange: Exchange) -> None:
-        """The client finished a body whose answer had been given before; the connection is closing already."""
-        if not self._lingering and not exchange.request_complete:
-            self.stream.close()
 
     def _update_reading(self) -> None:
         """Read while the running exchange can use it; a queue or a stopped body is TCP's to hold."""
@@ -310,7 +325,7 @@ class FrontConnection:
     def pipe_closed(self) -> None:
         """The pipe is over, and the connection with it."""
         self._current = None
-        self.office.connections.discard(self)
+        self.office.connection_gone(self)
 
     # Time and draining -----------------------------------------------------------------------------
 
@@ -321,11 +336,11 @@ class FrontConnection:
 
     def drain(self) -> None:
         """Close as soon as nothing is under way."""
-        if self._current is None and self._pipe is None:
+        if self.idle:
             self._disarm()
             self.stream.close()
-        else:
-            self._broken = True
+        elif self._current is not None:
+            self._take_no_more()
 
     def abort(self, reason: str) -> None:
         """Break everything off."""
@@ -364,8 +379,10 @@ class FrontConnection:
     def _timed_out(self) -> None:
         if self._in_head:
             self._refuse_connection(BadRequest("the request's head did not arrive in time", close=True))
-        else:
-            self.stream.abort() if self._lingering else self.stream.close()
+        elif self._lingering:
+            self.stream.abort()
+        elif self.idle:  # else it was white space behind a request that still runs
+            self.stream.close()
 
 
 def _malformed(error: Exception) -> BadRequest:

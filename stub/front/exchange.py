@@ -136,6 +136,7 @@ class Exchange:
     def begin(self) -> None:
         """It is this exchange's turn on the connection."""
         self._current = True
+        self._client_paused = self._front.write_paused
         if self._refusal is not None:
             self.refuse(self._refusal)
         else:
@@ -190,16 +191,23 @@ class Exchange:
         assert caller is not None
         try:
             link = self._front.office.find_agent(admitted.cluster)
+            self._number = self._send(link, admitted, caller, stream=stream)
         except Refusal as refusal:
             self.refuse(refusal)
             return False
         self.link = link
         self.phase = Phase.ASKED
+        pieces, self._pieces = self._pieces, []
+        if stream:
+            self._start_upload(link, pieces)
+        return True
+
+    def _send(self, link: "AgentLink", admitted: Admitted, caller: Caller, *, stream: bool) -> RequestId:
         body = b"" if stream else b"".join(self._pieces)
         length = len(body)
         if stream:
             length = BODY_UNKNOWN if admitted.body_length == CHUNKED else admitted.body_length
-        self._number = link.ask(
+        return link.ask(
             self,
             admitted.head,
             epoch=self._front.office.epoch,
@@ -210,10 +218,6 @@ class Exchange:
             body_stream=stream,
             upgrade=admitted.upgrade is not None,
         )
-        pieces, self._pieces = self._pieces, []
-        if stream:
-            self._start_upload(link, pieces)
-        return True
 
     def _start_upload(self, link: "AgentLink", pieces: list[bytes]) -> None:
         self._body = link.open_body(self._number, self)
@@ -375,6 +379,10 @@ class Exchange:
         if self._channel is not None:
             self._channel.stream.resume_reading()
 
+    def close_behind(self) -> None:
+        """The connection closes behind this answer."""
+        self._answer.keep_alive = False
+
     def client_lost(self, reason: str) -> None:
         """The client is gone: nobody wants the answer any more."""
         if self.phase in {Phase.OVER, Phase.SPLICED}:
@@ -397,10 +405,7 @@ class Exchange:
     def _finish(self, reason: str, *, cut: bool = False) -> None:
         if self.phase is Phase.OVER:
             return
-        if self._body is not None and not self._body_complete:
-            self._body.break_off()
-            if self.link is not None:
-                self.link.body_finished(self._number)
+        self._drop_request()
         self.phase = Phase.OVER
         self._front.office.completed(self, reason)
         self._front.exchange_over(self, cut=cut, keep_alive=self._answer.keep_alive)

@@ -60,6 +60,9 @@ class FrontOffice:
         self.head_seconds = head_seconds
         self.splice_drain_seconds = splice_drain_seconds
         self.connections: set[FrontConnection] = set()
+        self.empty = asyncio.Event()
+        """Set while no user is connected."""
+        self.empty.set()
         self.draining = False
         self._started_at = self._loop.time()
         self.epoch = 0
@@ -71,6 +74,17 @@ class FrontOffice:
     def sanitise_answer(self, fields: list[Field]) -> list[Field]:
         """Return what of an answer's fields a client may see."""
         return sanitise_response(fields, forward_set_cookie=self.admission.rules.forward_cookies)
+
+    def connection_opened(self, connection: "FrontConnection") -> None:
+        """A user connected."""
+        self.connections.add(connection)
+        self.empty.clear()
+
+    def connection_gone(self, connection: "FrontConnection") -> None:
+        """A user's connection is closed, or its pipe is."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self.empty.set()
 
     def now(self) -> float:
         """Return the monotonic time in seconds."""

@@ -261,6 +261,10 @@ class BaseStream(asyncio.BufferedProtocol):
         """The socket is connected."""
 
     @abstractmethod
+    def cut(self) -> None:
+        """See `ByteStream`."""
+
+    @abstractmethod
     def _received(self, data: memoryview) -> None:
         """Bytes came from the socket."""
 
@@ -423,6 +427,15 @@ class BaseStream(asyncio.BufferedProtocol):
             self._transport.write(data)
         finally:
             self._sending = False
+
+    def _hand_over_all(self, pieces: list[bytes]) -> None:
+        """The same for several, without joining them."""
+        if self._transport is not None:
+            self._sending = True
+            try:
+                self._transport.writelines(pieces)
+            finally:
+                self._sending = False
 
     # Closing --------------------------------------------------------------------------------------------------------
 

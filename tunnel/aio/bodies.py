@@ -4,6 +4,7 @@ A request's frame must not wait behind bodies, so bodies are handed to the sessi
 them (`limits.WRITE_HIGH_BYTES`); among the bodies each gets one piece in turn.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 
@@ -72,6 +73,7 @@ class Uploads:
         self._bodies: dict[RequestId, UploadBody] = {}
         self._ready: deque[UploadBody] = deque()
         self._pumping = False
+        self._loop = asyncio.get_running_loop()
 
     def open(self, request: RequestId, on_room: Callable[[], None]) -> UploadBody:
         """Begin a body whose REQUEST was just sent."""
@@ -110,12 +112,15 @@ class Uploads:
             return
         self._pumping = True
         try:
-            while self._ready and not self._runner.write_paused and not self._runner.closed:
+            while self._ready and not self._runner.congested and not self._runner.closed:
                 body = self._ready.popleft()
                 if body.request in self._bodies and self._send_piece(body):
                     self._ready.append(body)
         finally:
             self._pumping = False
+        if self._ready and not self._runner.write_paused and not self._runner.closed:
+            # Full within one turn, of which the stream says nothing yet: it may have left by the next one.
+            self._loop.call_soon(self.pump)
 
     def _send_piece(self, body: UploadBody) -> bool:
         """Send one piece; return whether the body has more and room for it."""

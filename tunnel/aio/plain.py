@@ -16,6 +16,10 @@ class PlainStream(BaseStream):
         if self._handler is not None:
             self._handler.stream_received(data)
 
+    def cut(self) -> None:
+        """See `ByteStream`."""
+        self.abort()
+
     def _received_fin(self) -> None:
         self._peer = Peer.ENDED
         self._tell_end()

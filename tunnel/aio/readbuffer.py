@@ -13,9 +13,6 @@ from tunnel.core.limits import KIB
 RECORD_BYTES: Final = 16 * KIB
 """The plaintext of a full TLS record (RFC 8446 5.1)."""
 
-FEED_BYTES: Final = 64 * KIB
-"""How much ciphertext is handed to OpenSSL at a time."""
-
 INCOMING_BYTES: Final = 256 * KIB
 """The largest read; what a stream asks for at a time is its budget, which may be less."""
 
@@ -25,8 +22,8 @@ class ReadBuffer(threading.local):
 
     def __init__(self) -> None:
         self._incoming = memoryview(bytearray(INCOMING_BYTES))
-        # One feed decrypts to less than itself, but may complete a record whose beginning came with the feed before.
-        self.plaintext = memoryview(bytearray(FEED_BYTES + 2 * RECORD_BYTES))
+        # A read decrypts to less than itself, but may complete a record whose beginning came before.
+        self.plaintext = memoryview(bytearray(INCOMING_BYTES + RECORD_BYTES))
         self._windows: dict[int, memoryview] = {}
 
     def window(self, size: int) -> memoryview:

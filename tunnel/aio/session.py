@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
 from tunnel.aio.stream import ByteStream
+from tunnel.core import limits
 from tunnel.core.errors import PeerViolation
 
 Event_co = TypeVar("Event_co", covariant=True)
@@ -63,6 +64,8 @@ class SessionRunner(Generic[Event]):
     def stream_received(self, data: memoryview) -> None:
         try:
             for event in self.core.receive(data, self._loop.time()):
+                if self.closed:
+                    return
                 self._owner.session_event(event)
         except PeerViolation as violation:
             self.reject(str(violation))
@@ -82,6 +85,13 @@ class SessionRunner(Generic[Event]):
 
     def stream_closed(self, error: Exception | None) -> None:
         self._close(f"the connection broke: {error}" if error else "the connection closed", dead=False)
+
+    @property
+    def congested(self) -> bool:
+        """Whether as much waits to be sent as may; the stream itself tells of it only at the turn's end."""
+        return self.write_paused or (
+            self._stream is not None and self._stream.waiting_bytes > limits.WRITE_HIGH_BYTES
+        )
 
     def flush_soon(self) -> None:
         """Write what the core holds at the end of this turn: all frames of one turn leave together."""

@@ -60,8 +60,8 @@ class Splice:
         if error is None or end.has_ended:
             end.other.stream.close()
         else:
-            # A reset on one side must not look like a clean end on the other.
-            end.other.stream.abort()
+            # What arrived is delivered, an exit status above all; but a reset must not look like a clean end.
+            end.other.stream.cut()
         self.finish(str(error) if error else "one side closed")
 
     def _drained(self) -> None:

@@ -78,6 +78,10 @@ class ByteStream(Protocol):
     def close(self) -> None:
         """Send what waits, say the end, and close; broken off after `limits.CLOSE_SECONDS`. Nothing more is delivered."""
 
+    def cut(self) -> None:
+        """Send what waits and close without saying the end, so that the peer can tell that something is missing. Over plain TCP
+        nothing else than a reset says so: there it is `abort`."""
+
     def abort(self) -> None:
         """Close at once; what waits is thrown away."""
 

@@ -12,13 +12,19 @@ from typing import Final, cast
 from tunnel.aio.basestream import BaseStream, Peer
 from tunnel.aio.errors import HandshakeFailed, TlsBroken, describe_tls_error
 from tunnel.aio.handshake import Handshake
-from tunnel.aio.readbuffer import FEED_BYTES, READ_BUFFER, RECORD_BYTES
+from tunnel.aio.readbuffer import READ_BUFFER, RECORD_BYTES
 from tunnel.aio.sockets import SocketOptions
 from tunnel.aio.stream import Buffer, StreamHandler, TlsFacts
 from tunnel.core import limits
 
-EMIT_BYTES: Final = 64 * limits.KIB
-"""Ciphertext that is handed to the transport at a time while a large write is encrypted."""
+HEADER_BYTES: Final = 5
+"""Content type, version and length stand in front of every record (RFC 8446 5.1)."""
+
+RECORDS_PER_TURN: Final = 256
+"""A peer that sends tiny records costs about 2 µs for each; this keeps a turn below a millisecond."""
+
+RECORDS_PER_EMIT: Final = 16
+"""Records of a large write that are handed to the transport at a time: 256 KiB."""
 
 ALERT_SECONDS: Final = 1.0
 """How long a failed handshake waits for the peer to read the alert: a reset would overtake it, and the peer's user would read
@@ -80,7 +86,8 @@ class TlsStream(BaseStream):
             server_side=server_hostname is None,
             server_hostname=server_hostname,
         )
-        self._held = b""
+        self._held = self._header = b""
+        self._missing = 0
         self._control_bytes = 0
         self._handshake: Handshake | None = Handshake(
             loop, self._sslobj, self._incoming, self._outgoing, self._send_flight, self._handshake_finished
@@ -208,44 +215,80 @@ class TlsStream(BaseStream):
         return True
 
     def _decrypt(self, data: memoryview) -> None:
-        """Decrypt and deliver; what the owner's pause leaves over stays as ciphertext outside the BIO, which is therefore
-        empty whenever the owner runs (`unwrap` fails on application data that it finds there)."""
-        for start in range(0, len(data), FEED_BYTES):
-            if self._paused or self._closing:
-                self._held = bytes(data[start:])
-                return
-            self._incoming.write(data[start : start + FEED_BYTES])
-            filled = self._read_records()
-            if self._outgoing.pending and not self._flush_scheduled:
-                self._answer()
-            if filled and self._handler is not None:
-                self._handler.stream_received(READ_BUFFER.plaintext[:filled])
-            if self._peer is not Peer.SENDS or self._error is not None:
-                self._finish_reading()
-                return
+        """Decrypt and deliver; what is left over for a later turn stays as ciphertext outside the BIO."""
+        filled, used = self._open_records(data)
+        if used < len(data):
+            self._held = bytes(data[used:])
+        if self._outgoing.pending and not self._flush_scheduled:
+            self._answer()
+        if filled and self._handler is not None:
+            self._handler.stream_received(READ_BUFFER.plaintext[:filled])
+        if self._peer is not Peer.SENDS or self._error is not None:
+            self._finish_reading()
+        elif self._held:
+            self._pause_transport()
+            self._schedule_turn()
 
-    def _read_records(self) -> int:
-        """Decrypt what the BIO holds into the shared buffer; return how much that is."""
+    def _open_records(self, data: memoryview) -> tuple[int, int]:
+        """Decrypt records into the shared buffer; return how much plaintext that is, and how much of `data` it took.
+
+        OpenSSL gets one whole record at a time. Asking it behind a part of one costs an exception (2 µs; 12 % of a 32 KiB
+        read), and the BIO, which never shrinks, stays at 22 KiB for a connection that was busy once (86 KiB if it got all).
+        """
         plaintext = READ_BUFFER.plaintext
-        incoming = self._incoming
+        feed = self._incoming.write
         # typeshed knows only the form without a buffer, which returns the bytes themselves.
         read = cast(_ReadInto, self._sslobj.read)
-        filled = 0
-        try:
-            # Asking only while there is input saves the exception (2 µs) where the input ends with a record.
-            while incoming.pending:
+        size = len(data)
+        filled = position = 0
+        missing = self._missing
+        for _ in range(RECORDS_PER_TURN):
+            if position >= size:
+                break
+            if not missing:
+                if self._header or size - position < HEADER_BYTES:
+                    missing = self._join_header(data[position : position + HEADER_BYTES])
+                else:
+                    missing = HEADER_BYTES + (data[position + 3] << 8 | data[position + 4])
+            end = position + missing
+            if end > size:
+                feed(data[position:])
+                missing = 0 if self._header else end - size
+                position = size
+                break
+            feed(data[position:end])
+            position, missing = end, 0
+            try:
                 count = read(RECORD_BYTES, plaintext[filled:])
-                if not count:
-                    self._peer = Peer.ENDED
-                    break
-                filled += count
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLZeroReturnError:
-            self._peer = Peer.ENDED  # as above, where we have sent our close_notify before
-        except ssl.SSLError as error:
+            except ssl.SSLWantReadError:
+                continue  # a record of TLS's own: a ticket, a KeyUpdate
+            except ssl.SSLError as error:
+                self._read_failed(error)
+                break
+            if not count:
+                self._peer = Peer.ENDED
+                break
+            filled += count
+        self._missing = missing
+        return filled, position
+
+    def _join_header(self, piece: memoryview) -> int:
+        """Take a record's header that comes in pieces; return what is missing from here to the record's end.
+
+        While the header itself is not complete it is kept, and that is more than `piece` holds."""
+        known = self._header
+        header = known + bytes(piece[: HEADER_BYTES - len(known)])
+        if len(header) < HEADER_BYTES:
+            self._header = header
+            return HEADER_BYTES - len(known)
+        self._header = b""
+        return HEADER_BYTES + (header[3] << 8 | header[4]) - len(known)
+
+    def _read_failed(self, error: ssl.SSLError) -> None:
+        if isinstance(error, ssl.SSLZeroReturnError):
+            self._peer = Peer.ENDED  # a close_notify behind our own
+        else:
             self._error = TlsBroken(describe_tls_error(error))
-        return filled
 
     def _finish_reading(self) -> None:
         if self._error is None:
@@ -265,22 +308,38 @@ class TlsStream(BaseStream):
         else:
             self._schedule_flush()
 
+    def cut(self) -> None:
+        """See `ByteStream`: a close as usual, but for the close_notify."""
+        if not self._closing:
+            self._end_sent = True
+            self.close()
+
     # Sending --------------------------------------------------------------------------------------------------------
 
     def _encode(self, data: Buffer) -> None:
-        view = memoryview(data)
+        # Each call makes one record (CPython sets SSL_MODE_ENABLE_PARTIAL_WRITE), of 16 KiB or of the smaller size that
+        # the peer has negotiated.
         write = self._sslobj.write
-        outgoing = self._outgoing
-        start, size = 0, len(view)
+        size = len(data)
         try:
-            # Each call makes one record (CPython sets SSL_MODE_ENABLE_PARTIAL_WRITE), of 16 KiB or of the smaller
-            # size that the peer has negotiated.
-            while start < size:
-                start += write(view[start:])
-                if outgoing.pending >= EMIT_BYTES:
-                    self._emit()
+            start = write(data) if size else 0
+            if start < size:
+                self._encode_long(memoryview(data), start)
         except ssl.SSLError as error:
             self._break(TlsBroken(describe_tls_error(error)))
+
+    def _encode_long(self, view: memoryview, start: int) -> None:
+        """Encrypt from `start` on, and hand over each record by itself so that the BIO, which never shrinks, stays small."""
+        write, outgoing, size = self._sslobj.write, self._outgoing, len(view)
+        pieces = [outgoing.read()]
+        while start < size:
+            start += write(view[start:])
+            pieces.append(outgoing.read())
+            if len(pieces) == RECORDS_PER_EMIT:
+                self._hand_over_all(pieces)
+                pieces = []
+        if pieces:
+            self._hand_over_all(pieces)
 
     def _encode_end(self) -> None:
         # SSL_shutdown sends close_notify and then looks for the peer's, where application data is an error; the BIO is

@@ -12,6 +12,12 @@ from tunnel.core import limits
 from tunnel.core.errors import PeerViolation
 from tunnel.core.wire.framing import FrameType, encode_frame
 
+SESSION_ALPN: Final = "cluster-tunnel/1"
+"""The protocol of a TLS connection that carries a session."""
+
+CHANNEL_ALPN: Final = "cluster-tunnel-response/1"
+"""The protocol of a TLS connection that is a response channel."""
+
 VERSIONS: Final = (1,)
 """The protocol versions this end speaks."""
 
