@@ -27,19 +27,22 @@ class Shapes:
         sanitise: tells which fields stay; it must judge by names alone where none of `special` is among them.
         special: folded names whose values matter; heads that have one are never quick.
         once: folded names that must stand in a quick head exactly once.
+        never_twice: folded names that may be absent from one, and must not be repeated.
     """
 
-    __slots__ = ("_known", "_once", "_sanitise", "_special")
+    __slots__ = ("_known", "_never_twice", "_once", "_sanitise", "_special")
 
     def __init__(
         self,
         sanitise: Callable[[list[Field]], list[Field]],
         special: frozenset[bytes],
         once: tuple[bytes, ...] = (),
+        never_twice: tuple[bytes, ...] = (),
     ) -> None:
         self._sanitise = sanitise
         self._special = special
         self._once = once
+        self._never_twice = never_twice
         self._known: dict[tuple[bytes, ...], tuple[int, ...] | None] = {}
 
     def quick(self, fields: list[Field]) -> list[Field] | None:
@@ -72,6 +75,8 @@ class Shapes:
         folded = [name.lower().replace(b"_", b"-") for name in names]
         if not self._special.isdisjoint(folded) or any(folded.count(name) != 1 for name in self._once):
             return None
+        if any(folded.count(name) > 1 for name in self._never_twice):
+            return None
         try:
             return tuple(int(value) for _, value in self._sanitise(numbered))
         except Refusal:
@@ -91,6 +96,7 @@ REQUEST_SPECIAL: Final = frozenset(
 """A request with none of these has no body, asks for no upgrade and waits for no 100."""
 
 REQUEST_ONCE: Final = (b"host",)
+REQUEST_NEVER_TWICE: Final = (b"authorization",)
 
 RESPONSE_SPECIAL: Final = frozenset({b"connection", b"location", b"upgrade"})
 """An answer with none of these names nobody else and leads nowhere else."""

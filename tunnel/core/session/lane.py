@@ -54,15 +54,23 @@ class Lane:
         if not self._waiting:
             return
         connection = self._connection
-        room = min(self.waiting_bytes, connection.room(LANE_STREAM))
+        room, largest = connection.room(LANE_STREAM), connection.largest_data
         if not room:
             return
         data = b"".join(self._waiting) if len(self._waiting) > 1 else self._waiting[0]
-        position, largest = 0, connection.largest_data
+        if len(data) <= room and len(data) <= largest:
+            connection.send_data(LANE_STREAM, data)
+            self._waiting.clear()
+            self.waiting_bytes = 0
+            self.sent_bytes += len(data)
+        else:
+            self._flush_pieces(data, min(room, len(data)), largest)
+
+    def _flush_pieces(self, data: bytes, room: int, largest: int) -> None:
+        position = 0
         while position < room:
             stop = min(room, position + largest)
-            whole = stop - position == len(data)
-            connection.send_data(LANE_STREAM, data if whole else data[position:stop])
+            self._connection.send_data(LANE_STREAM, data[position:stop])
             position = stop
         self._waiting = [data[position:]] if position < len(data) else []
         self.waiting_bytes = len(data) - position

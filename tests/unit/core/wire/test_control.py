@@ -58,7 +58,7 @@ def test_unknown_keys_are_ignored(kind: FrameType, message: Control) -> None:
     ids=["empty", "cut", "list", "number", "null", "text", "utf-16", "deep", "long-number"],
 )
 def test_what_is_not_a_json_object_is_a_violation(kind: Any, payload: bytes) -> None:
-    with pytest.raises(PeerViolation, match="not JSON|not a JSON object"):
+    with pytest.raises(PeerViolation, match=r"not (a )?JSON"):
         kind.decode(payload)
 
 

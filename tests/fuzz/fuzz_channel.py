@@ -1,0 +1,89 @@
+"""Target: a response channel, read by the stub and by the agent."""
+
+from collections.abc import Iterable
+
+from tests.fuzz.engine import main
+from tests.fuzz.material import Material, cut
+from tunnel.core.channel.agent_side import AgentChannel
+from tunnel.core.channel.states import ChannelState
+from tunnel.core.channel.stub_side import (
+    RawReceived,
+    ResponseData,
+    ResponseEnded,
+    ResponseStarted,
+    StubChannel,
+)
+from tunnel.core.errors import PeerViolation
+from tunnel.core.wire.control import AgentHello, StubHello
+from tunnel.core.wire.exchange import BODY_UNKNOWN
+
+HELLO = AgentHello(token="secret").encode()
+
+
+class Heard:
+    """What a stub hears on a channel, checked as it comes."""
+
+    def __init__(self) -> None:
+        self.channel = StubChannel()
+        self.said: list[object] = []
+        self.body_left = 0
+        self.violated = False
+
+    def feed(self, chunks: Iterable[bytes]) -> "Heard":
+        """Feed `chunks` up to the first violation."""
+        try:
+            for chunk in chunks:
+                for event in self.channel.receive(memoryview(chunk)):
+                    self._check(event)
+                if self.channel.awaits_done:
+                    self.channel.send_done()
+        except PeerViolation:
+            self.violated = True
+        self.channel.close()
+        return self
+
+    def _check(self, event: object) -> None:
+        match event:
+            case ResponseStarted(head):
+                self.body_left = 0 if head.bodiless else head.length
+            case ResponseData(data) if self.body_left != BODY_UNKNOWN:
+                self.body_left -= len(data)
+                assert self.body_left >= 0, "more body than announced"
+            case ResponseEnded():
+                assert self.body_left <= 0, "less body than announced"
+        if isinstance(event, ResponseData | RawReceived):
+            self._join(type(event).__name__, bytes(event.data))
+        else:
+            self.said.append(event)
+
+    def _join(self, kind: str, data: bytes) -> None:
+        last = self.said[-1] if self.said else None
+        if isinstance(last, tuple) and last[0] == kind:
+            self.said[-1] = (kind, last[1] + data)
+        else:
+            self.said.append((kind, data))
+
+
+def one_input(data: bytes) -> None:
+    """Invariants: the stub says the same to bytes in pieces as byte by byte, never passes on more or less than a response
+    announced, and raises nothing but PeerViolation; neither does the agent."""
+    material = Material(data)
+    greeted, framed, size = material.byte() & 1, material.byte() & 1, material.byte() + 2
+    stream = (HELLO if greeted else b"") + (material.lane_frames() if framed else material.rest())
+    by_byte, in_pieces = Heard().feed(cut(stream, 1)), Heard().feed(cut(stream, size))
+    if not by_byte.violated and not in_pieces.violated:
+        assert by_byte.said == in_pieces.said
+    agent = AgentChannel()
+    if greeted:
+        agent.receive(StubHello("stub-1").encode())
+        agent.send_hello(AgentHello())
+    try:
+        for chunk in cut(stream, size):
+            agent.receive(chunk)
+    except PeerViolation:
+        return
+    assert agent.state is not ChannelState.CLOSED
+
+
+if __name__ == "__main__":
+    main(one_input)
