@@ -5,7 +5,7 @@ import logging
 import random
 import ssl
 
-from agent.ceiling import Ceiling
+from agent.ceiling import Ceiling, open_ceiling
 from agent.channels import Channel, ChannelPool
 from agent.inspection import Inspection
 from agent.session import AgentLink, Fence
@@ -17,12 +17,9 @@ from tunnel.aio.dial import dial_tls
 from tunnel.aio.errors import StreamError
 from tunnel.aio.sockets import TUNNEL_LEG
 from tunnel.aio.stream import StreamHandler
-from tunnel.core.wire.control import StubHello
+from tunnel.core.wire.control import CHANNEL_ALPN, SESSION_ALPN, StubHello
 from tunnel.kit.backoff import Backoff
 from tunnel.kit.values import Address
-
-SESSION_ALPN = "cluster-tunnel/1"
-CHANNEL_ALPN = "cluster-tunnel-response/1"
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +50,7 @@ class Agent:
         self._upstream = UpstreamPool(
             target, tasks, limit=settings.upstream_connections, connect_seconds=settings.connect_timeout
         )
-        ceiling = Ceiling(impersonate=settings.mode == "impersonate")
+        ceiling = Ceiling(impersonate=settings.mode == "impersonate", file=open_ceiling(settings.ceiling))
         self._inspection = Inspection(ceiling, target.credential, target.authority, target.base_path)
         self._fence = Fence()
         self._draining = False

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from agent.channels import Channel
 from agent.upstream.connection import UpstreamConnection
 from tunnel.aio.splice import Splice
+from tunnel.core import limits
 from tunnel.core.errors import BadGateway, Refusal
 from tunnel.core.http.body import CHUNK_END, LAST_CHUNK, NONE, chunk_head, declared_length
 from tunnel.core.http.fields import check_upstream_fields, lookup, sanitise_response
@@ -35,6 +36,9 @@ _SAFE = (b"GET", b"HEAD")
 def _sanitise(fields: list[Field]) -> list[Field]:
     return sanitise_response(fields, forward_set_cookie=True)
 
+
+_HEAD_ROOM = limits.RESPONSE_HEAD_BYTES - 64
+"""What fields may take of a HEAD frame, beside its fixed part."""
 
 _SHAPES = Shapes(_sanitise, RESPONSE_SPECIAL)
 
@@ -175,6 +179,8 @@ class Exchange:
         fields = _SHAPES.quick(head.fields)
         if fields is None:
             check_upstream_fields(head.fields)
+            if sum(len(name) + len(value) + 2 for name, value in head.fields) > _HEAD_ROOM:
+                raise BadGateway("the apiserver's answer has too large a head")
             fields = self._with_own_location(_sanitise(head.fields))
         if head.status == 101:
             assert self._upgrade is not None

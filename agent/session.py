@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from importlib.metadata import version
+from typing import Final
 
 from agent.channels import ChannelPool
 from agent.exchange import Exchange, Phase
@@ -28,24 +29,26 @@ _log = logging.getLogger(__name__)
 MakeChannels = Callable[[StubHello], ChannelPool]
 ExchangeCall = Callable[[Exchange], None]
 
+_LEASES_KEPT: Final = 64
+
 
 class Fence:
     """The newest epoch seen of each lease, shared by all sessions of this agent: a stub that was the active one must not be
     obeyed once another has taken over."""
 
     def __init__(self) -> None:
-        self._lease = ""
-        self._epoch = 0
+        self._epochs: dict[str, int] = {}
 
     def learn(self, active: Active) -> None:
-        """A stub says that it holds the lease."""
-        if active.lease != self._lease:
-            self._lease, self._epoch = active.lease, active.epoch
-        self._epoch = max(self._epoch, active.epoch)
+        """A stub says that it holds a lease."""
+        self._epochs[active.lease] = max(active.epoch, self._epochs.get(active.lease, 0))
+        if len(self._epochs) > _LEASES_KEPT:
+            # Stubs invent them: an agent serves one lease, or a few while an installation is moved.
+            del self._epochs[next(iter(self._epochs))]
 
-    def admits(self, epoch: int) -> bool:
-        """Whether requests of this epoch are still to be obeyed."""
-        return epoch >= self._epoch
+    def admits(self, lease: str, epoch: int) -> bool:
+        """Whether a request of this epoch is still to be obeyed, from a stub that holds (or held) `lease`."""
+        return epoch >= self._epochs.get(lease, 0)
 
 
 class AgentLink:
@@ -91,6 +94,10 @@ class AgentLink:
         self._pipes: set[Exchange] = set()
         self._report_timer: asyncio.TimerHandle | None = None
         self.stub: StubHello | None = None
+        self._lease = ""
+        self._hello_timer = self._loop.call_later(
+            limits.HELLO_SECONDS, self.runner.reject, "no HELLO came in time"
+        )
         self.draining = False
         self.idle = asyncio.Event()
         """Set while no request or pipe is under way."""
@@ -127,6 +134,7 @@ class AgentLink:
             case StubHello():
                 self._hello(event)
             case Active():
+                self._lease = event.lease
                 self._fence.learn(event)
             case Drain():
                 _log.info("the stub drains", extra={"stub": self._address, "reason": event.reason})
@@ -140,6 +148,7 @@ class AgentLink:
 
     def session_closed(self, reason: str, *, dead: bool) -> None:
         self.close_reason = reason
+        self._hello_timer.cancel()
         if self._report_timer is not None:
             self._report_timer.cancel()
         if self.stub is not None:
@@ -156,6 +165,7 @@ class AgentLink:
             self.runner.reject(f"no common protocol version; the stub speaks {list(hello.versions)}")
             return
         self.stub = hello
+        self._hello_timer.cancel()
         self.channels = self._make_channels(hello)
         own = f"cluster-tunnel/{version('cluster-tunnel')}"
         self._core.send_hello(AgentHello(name=self._settings.name, software=own))
@@ -183,7 +193,7 @@ class AgentLink:
     def _check_state(self, request: Request) -> None:
         if self.draining:
             raise Unavailable("this agent is shutting down")
-        if not self._fence.admits(request.epoch):
+        if not self._fence.admits(self._lease, request.epoch):
             raise Unavailable("this stub is no longer the active one")
         if len(self._exchanges) >= self._settings.channels_limit:
             raise TooManyRequests(f"{self._settings.channels_limit} requests are under way")

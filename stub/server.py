@@ -8,8 +8,9 @@ from importlib.metadata import version
 
 from certs.contexts import agent_listener_context, stub_context
 from certs.peer import PeerReader
+from stub.access import open_access
 from stub.admin import AdminEndpoints
-from stub.agents.acceptance import CHANNEL_ALPN, SESSION_ALPN, AgentAcceptance
+from stub.agents.acceptance import AgentAcceptance
 from stub.agents.registry import Registry
 from stub.audit import AuditLog
 from stub.front.admission import Admission, AdmissionRules
@@ -22,7 +23,7 @@ from tunnel.aio.errors import HandshakeFailed
 from tunnel.aio.listen import Listener, ListenerSettings, listen
 from tunnel.aio.sockets import TUNNEL_LEG
 from tunnel.aio.stream import StreamHandler
-from tunnel.core.wire.control import StubHello
+from tunnel.core.wire.control import CHANNEL_ALPN, SESSION_ALPN, StubHello
 from tunnel.kit.failures import CommandFailed
 from tunnel.kit.values import Address
 
@@ -66,7 +67,7 @@ class Stub:
         )
         ledgers: tuple[Ledger, ...] = (self._measures, *([self._audit] if self._audit else []))
         return FrontOffice(
-            Admission(rules, self._peers),
+            Admission(rules, self._peers, open_access(settings)),
             self.registry,
             ledgers,
             idle_seconds=settings.idle_timeout,
@@ -88,15 +89,16 @@ class Stub:
             CommandFailed: an address cannot be used, or a certificate cannot be loaded.
         """
         settings, folder = self._settings, self._settings.ca_dir
-        shared = settings.agent_listen is None
+        own = settings.agent_listen if settings.agent_listen != settings.listen else None
+        shared = own is None
         pair = (folder / "server.crt", folder / "server.key")
         authorities = [folder / "user-ca.crt", *([folder / "agent-ca.crt"] if shared else [])]
         alpn = (*(_AGENT_ALPN if shared else ()), HTTP_ALPN)
         context = stub_context(*pair, authorities, alpn)
         self._listeners.append(await self._listen("--listen", settings.listen, context))
-        if settings.agent_listen is not None:
+        if own is not None:
             agents_only = agent_listener_context(*pair, [folder / "agent-ca.crt"], _AGENT_ALPN)
-            self._listeners.append(await self._listen("--agent-listen", settings.agent_listen, agents_only))
+            self._listeners.append(await self._listen("--agent-listen", own, agents_only))
         if settings.admin_listen is not None:
             await self._admin.start(settings.admin_listen)
         _log.info("serving", extra={"address": str(settings.listen)})

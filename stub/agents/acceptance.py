@@ -10,10 +10,7 @@ from stub.agents.link import AgentLink
 from stub.agents.registry import Registry
 from tunnel.aio.stream import StreamHandler, TlsFacts
 from tunnel.core.identifiers import ClusterId
-from tunnel.core.wire.control import StubHello
-
-SESSION_ALPN = "cluster-tunnel/1"
-CHANNEL_ALPN = "cluster-tunnel-response/1"
+from tunnel.core.wire.control import CHANNEL_ALPN, StubHello
 
 _log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from stub.agents.asking import Asker
 from tunnel.aio.bodies import UploadBody, Uploads
 from tunnel.aio.session import SessionRunner
 from tunnel.core import limits
-from tunnel.core.errors import PeerViolation, TooManyRequests
+from tunnel.core.errors import HeadTooLarge, LocalMisuse, PeerViolation, TooManyRequests
 from tunnel.core.http.message import RequestHead
 from tunnel.core.identifiers import ClusterId, RequestId
 from tunnel.core.session.events import BodyRefused, BodyWanted, SessionClosed, StubEvent
@@ -64,6 +64,9 @@ class AgentLink:
         self._uploading: dict[RequestId, Asker] = {}
         self._cancelled: OrderedDict[RequestId, None] = OrderedDict()
         self._last_id = 0
+        self._hello_timer = self._loop.call_later(
+            limits.HELLO_SECONDS, self.runner.reject, "no HELLO came in time"
+        )
 
     # Asking ----------------------------------------------------------------------------------------
 
@@ -75,6 +78,7 @@ class AgentLink:
             and not self.draining
             and self._core.agent is not None
             and self._core.lane_waiting_bytes < LANE_BACKLOG_BYTES
+            and self._core.body_streams_left > 0
         )
 
     @property
@@ -107,8 +111,11 @@ class AgentLink:
         request = Request(
             number, epoch, audit, head, caller, body, body_length, body_stream=body_stream, upgrade=upgrade
         )
+        try:
+            self._core.send_request(request)
+        except LocalMisuse as misuse:
+            raise HeadTooLarge(f"the request does not fit into a frame: {misuse}") from misuse
         self._waiting[number] = asker
-        self._core.send_request(request)
         self.runner.flush_soon()
         return number
 
@@ -183,6 +190,7 @@ class AgentLink:
         self._uploads.pump()
 
     def session_closed(self, reason: str, *, dead: bool) -> None:
+        self._hello_timer.cancel()
         self._registry.remove(self, reason)
         waiting, self._waiting = self._waiting, {}
         uploading, self._uploading = self._uploading, {}
@@ -201,6 +209,7 @@ class AgentLink:
         if choose_version(hello.versions) is None:
             self.runner.reject(f"no common protocol version; the agent speaks {list(hello.versions)}")
             return
+        self._hello_timer.cancel()
         self.name, self.software = hello.name or "unnamed", hello.software
         self._registry.add(self)
 
