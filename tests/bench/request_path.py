@@ -123,7 +123,15 @@ def agent_side(loop: asyncio.AbstractEventLoop, tasks: asyncio.TaskGroup) -> Cal
         return ChannelPool(stub, dial, tasks, floor=1, limit=1)
 
     link = AgentSide(
-        settings, cast("Any", pool), inspection, credential, Fence(), b"https://10.0.0.1:6443", make_channels, tasks, "s"
+        settings,
+        cast("Any", pool),
+        inspection,
+        credential,
+        Fence(),
+        b"https://10.0.0.1:6443",
+        make_channels,
+        tasks,
+        "s",
     )
     link.runner.stream_opened(cast("Any", session))
     near = StubSession(StubHello("i", token="t"), 0.0)
@@ -133,7 +141,10 @@ def agent_side(loop: asyncio.AbstractEventLoop, tasks: asyncio.TaskGroup) -> Cal
     request = _captured_request()
     numbers = iter(range(1, 2**40))
     answer = (
-        b"HTTP/1.1 200 OK\r\n" + b"".join(b"%b: %b\r\n" % field for field in ANSWER_FIELDS) + b"Content-Length: 2000\r\n\r\n" + BODY
+        b"HTTP/1.1 200 OK\r\n"
+        + b"".join(b"%b: %b\r\n" % field for field in ANSWER_FIELDS)
+        + b"Content-Length: 2000\r\n\r\n"
+        + BODY
     )
 
     def once() -> None:
@@ -187,7 +198,9 @@ def timed(once: Callable[[], None], requests: int) -> float:
 
 async def main() -> None:
     """Measure both sides in turns, so that the machine's noise hits both."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--requests", type=int, default=3000)
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
