@@ -17,8 +17,6 @@ from tunnel.aio.errors import ConnectFailed, DialFailed, HandshakeFailed, Resolv
 from tunnel.aio.listen import ListenerSettings
 
 HOUR = datetime.timedelta(hours=1)
-PAST = {"not_before": -3 * HOUR, "not_after": -HOUR}
-FUTURE = {"not_before": HOUR, "not_after": 3 * HOUR}
 
 HASTY = ListenerSettings(handshake_seconds=0.2)
 
@@ -46,8 +44,8 @@ async def dial_failure(port: int, context: ssl.SSLContext, **options: Any) -> Di
 
 SERVER_FAULTS: dict[str, tuple[Callable[[pki.Authority, pki.Authority], pki.KeyPair], str]] = {
     "untrusted": (lambda ours, other: other.server(), "unable to get local issuer certificate"),
-    "expired": (lambda ours, other: ours.server(**PAST), "certificate has expired"),
-    "not yet valid": (lambda ours, other: ours.server(**FUTURE), "certificate is not yet valid"),
+    "expired": (lambda ours, other: ours.server(not_after=-HOUR), "certificate has expired"),
+    "not yet valid": (lambda ours, other: ours.server(not_before=HOUR), "certificate is not yet valid"),
     "wrong name": (lambda ours, other: ours.server(["elsewhere.test"]), "Hostname mismatch"),
     "wrong usage": (
         lambda ours, other: ours.server(usage=ExtendedKeyUsageOID.CLIENT_AUTH),
@@ -73,8 +71,11 @@ async def test_a_server_certificate_is_refused_with_its_fault(
 CLIENT_FAULTS: dict[str, tuple[Callable[[pki.Authority, pki.Authority], pki.KeyPair | None], str]] = {
     "none": (lambda ours, other: None, "the peer showed no certificate"),
     "untrusted": (lambda ours, other: other.client("eve"), "unable to get local issuer certificate"),
-    "expired": (lambda ours, other: ours.client("jane", **PAST), "certificate has expired"),
-    "not yet valid": (lambda ours, other: ours.client("jane", **FUTURE), "certificate is not yet valid"),
+    "expired": (lambda ours, other: ours.client("jane", not_after=-HOUR), "certificate has expired"),
+    "not yet valid": (
+        lambda ours, other: ours.client("jane", not_before=HOUR),
+        "certificate is not yet valid",
+    ),
     "wrong usage": (
         lambda ours, other: ours.client("jane", usage=ExtendedKeyUsageOID.SERVER_AUTH),
         "unsuitable certificate purpose",

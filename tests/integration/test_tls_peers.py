@@ -156,7 +156,7 @@ async def test_openssl_s_client_sees_our_certificate_and_our_end(
     context = pki.server_context(authority.server(), client_ca=authority, alpn=["http/1.1"])
     async with serving(context) as server:
         command = f"openssl s_client -connect 127.0.0.1:{server.port} -servername localhost -quiet -ign_eof"
-        files = ["-CAfile", authority.path, "-cert", jane.cert_path, "-key", jane.key_path]
+        files: list[str | Path] = ["-CAfile", authority.path, "-cert", jane.cert_path, "-key", jane.key_path]
         checks = ["-verify_return_error", "-verify_hostname", "localhost", "-alpn", "http/1.1", version]
         async with running(*command.split(), *files, *checks) as process:
             assert process.stdin is not None

@@ -13,6 +13,7 @@ from tests import pki
 from tests.integration.loops import Echo, Recorder, serving
 from tunnel.aio.dial import dial_plain, dial_tls
 from tunnel.aio.errors import TlsBroken, TruncatedError
+from tunnel.aio.listen import ListenerSettings
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 URI = "cluster-tunnel://agent/blue"
@@ -197,7 +198,12 @@ async def test_a_record_of_ones_own_shares_nothing(contexts: Contexts) -> None:
         stream = await dial(server.port, contexts[1], owner)
         sizes: list[int] = []
         write = stream._sslobj.write
-        stream._sslobj.write = lambda data: sizes.append(len(data)) or write(data)
+
+        def count(data: bytes) -> int:
+            sizes.append(len(data))
+            return int(write(data))
+
+        stream._sslobj.write = count
         stream.write(b"before")
         stream.write(b"more")
         stream.write_record(b"alone")
@@ -369,3 +375,48 @@ async def test_twenty_megabytes_each_way_over_plain_tcp_arrive_unchanged() -> No
         await other.closed.wait()
         assert owner.got.digest() == other.sent.digest()
         assert other.got.digest() == owner.sent.digest()
+
+
+class PerTurn(Recorder):
+    """Counts what comes in each turn of the loop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turns: list[int] = [0]
+        self.counting = False
+
+    def stream_received(self, data: memoryview) -> None:
+        super().stream_received(data)
+        self.turns[-1] += len(data)
+        if not self.counting:
+            self.counting = True
+            asyncio.get_running_loop().call_soon(self.next_turn)
+
+    def next_turn(self) -> None:
+        self.counting = False
+        self.turns.append(0)
+
+
+@pytest.mark.parametrize("secure", [True, False])
+async def test_no_turn_delivers_more_than_the_budget(secure: bool, authority: pki.Authority) -> None:
+    budget = 20_000
+    context = pki.server_context(authority.server()) if secure else None
+    settings = ListenerSettings(read_budget=budget)
+    async with serving(context, PerTurn, settings) as server:
+        owner = Recorder()
+        if secure:
+            stream: Any = await dial(server.port, pki.client_context(authority), owner)
+        else:
+            stream = await dial_plain("127.0.0.1", server.port, handler_factory=lambda: owner)
+        other = await server.owner()
+        other.stream.pause_reading()
+        stream.write(bytes(3_000_000))
+        stream.write_end()
+        await asyncio.sleep(0.05)  # let the kernel's buffers fill, so that a read could take far more
+        other.stream.resume_reading()
+        await other.ended.wait()
+        # A read may complete a record whose beginning came in the turn before.
+        assert max(other.turns) <= budget + 16_384
+        assert len(other.data) == 3_000_000
+        other.stream.write_end()
+        await owner.closed.wait()

@@ -31,6 +31,7 @@ class TlsEnd:
         reader, writer: the TCP connection.
         context: for the side this is.
         server_hostname: to verify and to send as SNI; None on the server's side.
+        session: to be resumed, of an earlier connection with the same context.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class TlsEnd:
         writer: asyncio.StreamWriter,
         context: ssl.SSLContext,
         server_hostname: str | None,
+        session: ssl.SSLSession | None = None,
     ) -> None:
         self._reader = reader
         self._writer = writer
@@ -48,21 +50,28 @@ class TlsEnd:
             self._outgoing,
             server_side=server_hostname is None,
             server_hostname=server_hostname,
+            session=session,
         )
         self.buffer = bytearray()
         self.end: End | None = None
 
     @classmethod
     async def connect(
-        cls, port: int, context: ssl.SSLContext, server_hostname: str, receive_buffer: int | None = None
+        cls,
+        port: int,
+        context: ssl.SSLContext,
+        server_hostname: str,
+        kernel_buffer: int | None = None,
+        session: ssl.SSLSession | None = None,
     ) -> Self:
-        """Dial the loopback and do the handshake; `receive_buffer` bytes are what the kernel keeps for a slow reader."""
+        """Dial the loopback and do the handshake; the kernel keeps `kernel_buffer` bytes each way."""
         sock = socket.socket()
-        if receive_buffer is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if kernel_buffer is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, kernel_buffer)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, kernel_buffer)
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
-        end = cls(*await asyncio.open_connection(sock=sock), context, server_hostname)
+        end = cls(*await asyncio.open_connection(sock=sock), context, server_hostname, session)
         await end.handshake()
         return end
 
@@ -87,6 +96,16 @@ class TlsEnd:
     def alpn(self) -> str | None:
         """The protocol that was agreed on."""
         return self._tls.selected_alpn_protocol()
+
+    @property
+    def session(self) -> ssl.SSLSession | None:
+        """What a later connection could try to resume."""
+        return self._tls.session
+
+    @property
+    def resumed(self) -> bool | None:
+        """Whether the server took a session up again."""
+        return self._tls.session_reused
 
     # Sending ---------------------------------------------------------------------------------------
 

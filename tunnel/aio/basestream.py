@@ -11,6 +11,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final, cast
 
+from tunnel.aio.closing import CloseClock
 from tunnel.aio.errors import CloseTimeout, StreamError, TruncatedError
 from tunnel.aio.readbuffer import READ_BUFFER
 from tunnel.aio.sockets import SocketOptions
@@ -19,10 +20,6 @@ from tunnel.core import limits
 
 DIRECT_BYTES: Final = 16 * limits.KIB
 """A write this large is sent on at once: gathering it would copy it for nothing."""
-
-LINGER_SECONDS: Final = 5.0
-"""A polite close whose bytes have all left waits this long for the peer's FIN. Closing a socket while the peer still sends
-makes the kernel answer with a reset, which can overtake and destroy our last bytes on the peer's side."""
 
 
 class Peer(Enum):
@@ -51,7 +48,6 @@ class BaseStream(asyncio.BufferedProtocol):
         "_blocked",
         "_blocked_told",
         "_choose",
-        "_close_deadline",
         "_close_timer",
         "_closing",
         "_end_requested",
@@ -71,6 +67,7 @@ class BaseStream(asyncio.BufferedProtocol):
         "_sending",
         "_transport",
         "_transport_paused",
+        "_turn_ends_at",
         "_turn_scheduled",
         "_window",
         "_write_high",
@@ -93,6 +90,7 @@ class BaseStream(asyncio.BufferedProtocol):
         self._on_failed = on_failed
         self._options = options
         self._window = READ_BUFFER.window(read_budget)
+        self._turn_ends_at = -1 if isinstance(loop, asyncio.SelectorEventLoop) else read_budget
         self._write_high = write_high
         self._handler: StreamHandler | None = None
         self._transport: asyncio.Transport | None = None
@@ -106,8 +104,7 @@ class BaseStream(asyncio.BufferedProtocol):
         self._end_requested = self._end_sent = False
         self._closing = self._aborted = False
         self._error: Exception | None = None
-        self._close_timer: asyncio.TimerHandle | None = None
-        self._close_deadline = 0.0
+        self._close_timer: asyncio.TimerHandle | CloseClock | None = None
         self.tls: TlsFacts | None = None
         self.peer = ""
 
@@ -219,9 +216,10 @@ class BaseStream(asyncio.BufferedProtocol):
         """Take what was read."""
         if not self._closing:
             self._received(self._window[:nbytes])
-        if nbytes == len(self._window):
+        if nbytes == self._turn_ends_at:
             # libuv reads the same socket again, up to 32 times in a turn, but only behind a read that filled the buffer.
-            # So a full buffer is the one case in which the turn has to be ended by hand.
+            # So a full buffer is the one case in which the turn has to be ended by hand. Pausing is not free (a pair of
+            # io_uring_enter in libuv), so asyncio's own loop, which reads once in a turn, is spared it.
             self._pause_transport()
             self._schedule_turn()
 
@@ -457,23 +455,14 @@ class BaseStream(asyncio.BufferedProtocol):
             self._resume_transport()
 
     def _arm_close(self) -> None:
-        self._close_deadline = self._loop.time() + limits.CLOSE_SECONDS
-        self._close_timer = self._loop.call_later(LINGER_SECONDS, self._close_tick)
+        self._close_timer = CloseClock(self._loop, lambda: self.waiting_bytes, self._break_off_close)
 
-    def _close_tick(self) -> None:
-        """Break off a close that does not end: without loss where all has left, else at the deadline.
-
-        uvloop may never finish a close whose peer keeps sending, so the socket is aborted in either case."""
-        assert self._transport is not None
-        if self.waiting_bytes and self._loop.time() < self._close_deadline:
-            self._close_timer = self._loop.call_later(LINGER_SECONDS, self._close_tick)
-            return
-        if self.waiting_bytes:
-            self._error = self._error or CloseTimeout(
-                f"{self.waiting_bytes} bytes were not taken by the peer"
-            )
+    def _break_off_close(self, lost: int) -> None:
+        if lost and self._error is None:
+            self._error = CloseTimeout(f"{lost} bytes were not taken by the peer")
         self._aborted = True
-        self._transport.abort()
+        if self._transport is not None:
+            self._transport.abort()
 
     def _cancel_close_timer(self) -> None:
         if self._close_timer is not None:

