@@ -43,11 +43,21 @@ class CommandNotStarted(Exception):
     """
 
 
+class StandardInput(Protocol):
+    """What a process reads."""
+
+    def write(self, data: bytes) -> None: ...
+    async def drain(self) -> None: ...
+    def close(self) -> None: ...
+
+
 class RunningProcess(Protocol):
     """A command that runs in a container, or the attachment to the container's main process."""
 
-    stdin: asyncio.StreamWriter | None
-    """None where stdin was not asked for. Closing it is the process's end of file (with a terminal: Ctrl-D)."""
+    @property
+    def stdin(self) -> StandardInput | None:
+        """None where stdin was not asked for. Closing it is the process's end of file (with a terminal: Ctrl-D); for an attachment
+        only where the container has `stdinOnce` and no terminal, else it detaches."""
 
     stdout: asyncio.StreamReader
     """Ends when the process (and whoever inherited its output) closed it. With a terminal: both outputs."""

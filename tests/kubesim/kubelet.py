@@ -206,6 +206,7 @@ class PodWorker:
         try:
             runtime = self._kubelet.runtime
             slot.run = await runtime.start(self.name, spec["name"], argv, env, cwd, stdin=stdin, tty=tty)
+            slot.run.stdin_once = bool(spec.get("stdinOnce"))
         except CommandNotStarted as error:
             text = f"failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: {error}: unknown"
             self._ended(slot, 128, "StartError", clock.now(), text)

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -60,6 +60,7 @@ class ContainerRun:
     taps: list["Attachment"] = field(default_factory=list)
     exit_code: int | None = None
     finished: str = ""
+    stdin_once: bool = False
 
     async def watch(self) -> int:
         """Carry its output into the log and to whoever is attached, until it has ended; return its exit code."""
@@ -93,6 +94,27 @@ class ContainerRun:
             reader.feed_eof()
 
 
+class AttachedStdin:
+    """One client's end of a container's stdin, which outlives the client.
+
+    As in containerd, the end of a client's input is the container's only with `stdinOnce` and without a terminal; otherwise it
+    means that this client detaches.
+    """
+
+    def __init__(self, stdin: asyncio.StreamWriter, *, once: bool, detach: Callable[[], None]) -> None:
+        self._stdin = stdin
+        self._end = stdin.close if once else detach
+
+    def write(self, data: bytes) -> None:
+        self._stdin.write(data)
+
+    async def drain(self) -> None:
+        await self._stdin.drain()
+
+    def close(self) -> None:
+        self._end()
+
+
 class Attachment:
     """One client attached to a container's main process; `RunningProcess` of the seam."""
 
@@ -100,7 +122,9 @@ class Attachment:
         self._run = run
         self._out = _Tap()
         self._err = _Tap()
-        self.stdin = run.process.stdin if stdin else None
+        once = run.stdin_once and not run.tty
+        own = run.process.stdin if stdin else None
+        self.stdin = None if own is None else AttachedStdin(own, once=once, detach=self.kill)
         self.stdout = self._out.reader
         self.stderr = None if run.tty else self._err.reader
         self._code: asyncio.Future[int] = asyncio.get_running_loop().create_future()

@@ -16,6 +16,7 @@ from tests.kubesim.containers import (
     ContainerBackend,
     ContainerRefusal,
     RunningProcess,
+    StandardInput,
 )
 from tests.kubesim.streaming.connection import StreamReset
 from tests.kubesim.streaming.faults import StreamingFaults
@@ -169,7 +170,7 @@ async def _pump(output: asyncio.StreamReader, sink: Sink | None, budget: OutputB
         sink.end()
 
 
-async def _feed(source: Source | None, stdin: asyncio.StreamWriter | None) -> None:
+async def _feed(source: Source | None, stdin: StandardInput | None) -> None:
     if source is None:
         return
     if stdin is None:
