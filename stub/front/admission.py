@@ -13,12 +13,14 @@ from tunnel.core.errors import Forbidden, NotFound, Unauthorized, WrongCluster
 from tunnel.core.http.body import expects_continue, request_body
 from tunnel.core.http.fields import check_request_fields, lookup, sanitise_request
 from tunnel.core.http.message import Field, RequestHead
-from tunnel.core.http.shapes import REQUEST_ONCE, REQUEST_SPECIAL, Shapes
+from tunnel.core.http.shapes import REQUEST_NEVER_TWICE, REQUEST_ONCE, REQUEST_SPECIAL, Shapes
 from tunnel.core.http.target import check_method, check_target, host_cluster, split_cluster
 from tunnel.core.http.upgrade import Upgrade, requested_upgrade
 from tunnel.core.identifiers import ClusterId
 from tunnel.core.identity import Identity, check_identity
+from tunnel.core.policy.access import AccessDecisions
 from tunnel.core.wire.pairs import encode_pairs
+from tunnel.kit.document import RulesFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Admitted:
         body_length: bytes, or CHUNKED.
         upgrade: the upgrade asked for, or None.
         expects_continue: whether the client waits for a 100 before its body.
+        hidden: whether the cluster must look as if it did not exist.
     """
 
     cluster: ClusterId
@@ -55,6 +58,7 @@ class Admitted:
     body_length: int
     upgrade: Upgrade | None
     expects_continue: bool
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +85,16 @@ class Admission:
     Args:
         rules: what the operator decided.
         peers: reads certificates.
+        access: who may reach which cluster; None where everybody may.
     """
 
-    def __init__(self, rules: AdmissionRules, peers: PeerReader) -> None:
+    def __init__(
+        self, rules: AdmissionRules, peers: PeerReader, access: RulesFile[AccessDecisions] | None = None
+    ) -> None:
         self._rules = rules
         self._peers = peers
-        self._shapes = Shapes(self._sanitise, REQUEST_SPECIAL, REQUEST_ONCE)
+        self._access = access
+        self._shapes = Shapes(self._sanitise, REQUEST_SPECIAL, REQUEST_ONCE, REQUEST_NEVER_TWICE)
 
     @property
     def rules(self) -> AdmissionRules:
@@ -111,7 +119,8 @@ class Admission:
         except PeerRefused as refused:
             raise Forbidden(str(refused)) from refused
         identity = Identity(user, groups)
-        check_identity(identity, allow_users=self._rules.allow_users, allow_groups=self._rules.allow_groups)
+        exceptions = self._rules if self._access is None else self._access.current(time.monotonic())
+        check_identity(identity, allow_users=exceptions.allow_users, allow_groups=exceptions.allow_groups)
         return Caller(identity, _caller_block(identity, address), peer)
 
     def check_dates(self, caller: Caller) -> None:
@@ -146,6 +155,32 @@ class Admission:
         waits = expects_continue(version_1_1, raw.fields)
         fields = self._sanitise(raw.fields)
         return self._admitted(raw, fields, server_name, body_length, upgrade, waits=waits)
+
+    def authorise(self, caller: Caller, admitted: Admitted) -> None:
+        """Apply the access rules to what was admitted; asked for every request, because rules change.
+
+        Raises:
+            Forbidden: they do not allow it; the message names the rule.
+        """
+        if self._access is None:
+            return
+        decisions = self._access.current(time.monotonic())
+        head, upgrade = admitted.head, admitted.upgrade is not None
+        decision = decisions.decide(
+            caller.identity, admitted.cluster, head.method, head.target, upgrade=upgrade
+        )
+        if decision.allowed:
+            return
+        if decisions.rules.hide_clusters and not decision.reaches:
+            admitted.hidden = True
+        elif decision.reaches:
+            raise Forbidden(
+                f"the access rules do not allow this in the cluster {admitted.cluster!r}: {decision.reason}"
+            )
+        else:
+            raise Forbidden(
+                f"the access rules do not let you reach the cluster {admitted.cluster!r}: {decision.reason}"
+            )
 
     def _sanitise(self, fields: list[Field]) -> list[Field]:
         return sanitise_request(fields, forward_cookies=self._rules.forward_cookies)

@@ -68,7 +68,8 @@ class FrontConnection:
         if self._upgrading:
             self._keep_early(data)
             return
-        if not self._in_head and self._receiving is None:
+        if not self._head_bytes and self._receiving is None:
+            # With the first byte alone: neither single bytes nor empty lines in front of a head move its deadline.
             self._arm(self.office.head_seconds)
         self._feed(data)
         if self._receiving is not None:
@@ -76,14 +77,12 @@ class FrontConnection:
         self._update_reading()
 
     def stream_ended(self) -> None:
-        """The client sends no more. Go's and most other clients close both ways at once, so an answer that is still under way
-        is not worth waiting for, unless the request was whole: a client may say its end early (`nc -N`)."""
+        """The client sends no more. Over TLS that is how clients leave: Go's closes both ways at once and does not wait for an
+        answer, so one that is still under way (a watch, above all) is given up, as Go's own server does."""
         if self._current is None and not self._queue:
             self.stream.close()
-        elif self._receiving is not None or self._upgrading:
-            self._lose("it closed the connection before the request was whole")
         else:
-            self._take_no_more()
+            self._lose("it closed the connection")
 
     def stream_write_paused(self) -> None:
         self.write_paused = True
@@ -94,6 +93,9 @@ class FrontConnection:
         self.write_paused = False
         if self._current is not None:
             self._current.client_write_resumed()
+        else:
+            self._next()
+            self._update_reading()
 
     def stream_closed(self, error: Exception | None) -> None:
         self._stop_timer()
@@ -132,7 +134,7 @@ class FrontConnection:
         except httptools.HttpParserError as error:
             self._refuse_connection(_malformed(error))
         else:
-            if self._in_head and self._head_bytes > limits.HEAD_BYTES:
+            if self._head_bytes > limits.HEAD_BYTES:
                 self._refuse_connection(_head_too_large())
 
     def on_message_begin(self) -> None:
@@ -193,10 +195,11 @@ class FrontConnection:
         version_1_1 = False
         try:
             version_1_1 = is_version_1_1(self._parser.get_http_version())
-            self._authenticate()
+            caller = self._authenticate()
             admitted = self.office.admission.admit(
                 head, version_1_1=version_1_1, server_name=self._server_name
             )
+            self.office.admission.authorise(caller, admitted)
         except Refusal as fault:
             refusal = fault
         return Exchange(
@@ -207,18 +210,26 @@ class FrontConnection:
             admitted=admitted,
             refusal=refusal,
             version_1_1=version_1_1,
-            keep_alive=self._parser.should_keep_alive() and not self.office.draining,
+            keep_alive=self._may_keep_alive(),
             audit=self.office.new_audit_id(),
             started_at=self._loop.time(),
         )
 
-    def _authenticate(self) -> None:
+    def _may_keep_alive(self) -> bool:
+        # Behind an upgrade the parser stops, whatever becomes of it.
+        parser = self._parser
+        return parser.should_keep_alive() and not parser.should_upgrade() and not self.office.draining
+
+    def _authenticate(self) -> Caller:
         if self._caller is None:
             self._caller = self.office.admission.authenticate(self.stream.tls, self.stream.peer)
         self.office.admission.check_dates(self._caller)
+        return self._caller
 
     def _refuse_connection(self, refusal: Refusal) -> None:
         """The bytes on this connection can no longer be told apart: answer what came whole before, say so, and close."""
+        if self._lingering or self.stream.closing:
+            return  # refused and closed in the middle of this very read, and the parser went on
         self._broken = True
         refusal.close = True
         receiving, self._receiving = self._receiving, None
@@ -264,11 +275,12 @@ class FrontConnection:
             # Not from within this call: an exchange may end in the middle of the parser's callbacks.
             self._loop.call_soon(self._next)
         else:
-            self._arm(self.office.idle_seconds)
+            self._arm(self.office.head_seconds if self._in_head else self.office.idle_seconds)
             self._update_reading()
 
     def _next(self) -> None:
-        if self._current is None and self._queue and not self.stream.closing:
+        """Begin the next request, but not while the client leaves the answers before it untaken: they would pile up here."""
+        if self._current is None and self._queue and not (self.write_paused or self.stream.closing):
             self._current = self._queue.popleft()
             self._current.begin()
             self._update_reading()
@@ -289,7 +301,8 @@ class FrontConnection:
         """Read while the running exchange can use it; a queue or a stopped body is TCP's to hold."""
         if self._lingering or self._pipe is not None:
             return
-        if self._queue or self._body_paused or len(self._early) >= limits.EARLY_BYTES:
+        untaken = self.write_paused and self._current is None
+        if self._queue or self._body_paused or untaken or len(self._early) >= limits.EARLY_BYTES:
             self.stream.pause_reading()
         else:
             self.stream.resume_reading()

@@ -61,7 +61,7 @@ class Exchange:
     Args:
         front: the client's connection.
         caller: who asks; None where nobody could be told from the certificate, and then `refusal` says why.
-        admitted: what is asked; None likewise.
+        admitted: what is asked; None where that could not be told.
         refusal: why it is not carried.
         bodiless: whether the client asked with HEAD.
         version_1_1, keep_alive: of the client's request.
@@ -137,10 +137,11 @@ class Exchange:
         """It is this exchange's turn on the connection."""
         self._current = True
         self._client_paused = self._front.write_paused
-        if self._refusal is not None:
-            self.refuse(self._refusal)
-        else:
+        if self._refusal is None:
             self._advance(turn_over=self._body_complete)
+        elif self._body_complete or self._refusal.close:
+            self.refuse(self._refusal)
+        # Else at the end of this read: by then a request without a body is whole, and its connection can be kept.
 
     def body_received(self, data: bytes) -> None:
         """The client sent part of the body."""
@@ -160,8 +161,12 @@ class Exchange:
 
     def read_over(self) -> None:
         """All that arrived in this read has been delivered: decide about a body whose end is not in sight."""
-        if self._current and self.phase is Phase.COLLECTING:
+        if not self._current or self.phase is not Phase.COLLECTING:
+            return
+        if self._refusal is None:
             self._advance(turn_over=True)
+        else:
+            self.refuse(self._refusal)
 
     def _advance(self, *, turn_over: bool) -> None:
         """Ask, as soon as the body is whole, or is known to be too large or too slow to wait for.
@@ -190,7 +195,7 @@ class Exchange:
         assert admitted is not None
         assert caller is not None
         try:
-            link = self._front.office.find_agent(admitted.cluster)
+            link = self._front.office.find_agent(admitted.cluster, hidden=admitted.hidden)
             self._number = self._send(link, admitted, caller, stream=stream)
         except Refusal as refusal:
             self.refuse(refusal)

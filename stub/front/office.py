@@ -100,8 +100,8 @@ class FrontOffice:
         text = audit.hex()
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
-    def find_agent(self, cluster: ClusterId) -> AgentLink:
-        """Return the agent to ask.
+    def find_agent(self, cluster: ClusterId, *, hidden: bool = False) -> AgentLink:
+        """Return the agent to ask; of a hidden cluster, none was ever connected.
 
         Raises:
             Unavailable: none is connected, or this stub is about to stop.
@@ -109,6 +109,8 @@ class FrontOffice:
         """
         if self.draining:
             raise Unavailable("this stub is shutting down; try again", retry_after=1, close=True)
+        if hidden:
+            raise self._never_seen(cluster)
         link = self._registry.pick(cluster)
         if link is not None:
             return link

@@ -91,7 +91,8 @@ class Api:
             return await self._probes.serve(request, segments[1:])
         if request.method not in ("GET", "HEAD"):
             raise status.method_not_allowed()
-        found = self._about(request, segments)
+        # The real server's routes for what it says about itself take no empty segment but the last.
+        found = None if "" in request.segments[:-1] else self._about(request, segments)
         return found if found is not None else text_response("404 page not found\n", 404)
 
     def _about(self, request: Request, segments: list[str]) -> Response | None:

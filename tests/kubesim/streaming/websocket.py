@@ -89,7 +89,11 @@ class WebSocketWire:
         self._connection = connection
 
     async def read(self) -> bytes:
-        return b"".join(await self._connection.receive())
+        # An empty message is kubectl's empty DATA with FIN, not the end.
+        while messages := await self._connection.receive():
+            if data := b"".join(messages):
+                return data
+        return b""
 
     def write(self, data: bytes) -> None:
         self._connection.send(data)
