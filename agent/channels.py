@@ -182,6 +182,7 @@ class ChannelPool:
             if not channel.stream.closing:
                 channel.speaker = speaker
                 self._note_use()
+                self.fill()
                 return channel
         self._waiting.append(speaker)
         self._note_use()

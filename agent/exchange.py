@@ -335,9 +335,9 @@ class Exchange:
         self._link.renew_credential(self)
 
     @property
-    def has_channel(self) -> bool:
-        """Whether the answer has begun, so that it does not depend on the session any more."""
-        return self.phase in {Phase.ANSWERING, Phase.SPLICED}
+    def needs_session(self) -> bool:
+        """Whether the rest of it has to come by the session: the answer has not begun, or the body is not whole."""
+        return not self._body_ended or self.phase not in {Phase.ANSWERING, Phase.SPLICED}
 
     def cancel(self, reason: str) -> None:
         """Nobody wants the answer any more."""

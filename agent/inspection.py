@@ -45,6 +45,7 @@ class Inspection:
                 raise (HeadTooLarge if fault.too_large else BadRequest)(fault.text)
             fields = _sanitise(head.fields)
         fields += self._ceiling.caller_fields(request.caller)
+        self._ceiling.check_request(head.method, head.target, upgrade=request.upgrade)
         return _upgrade(request), fields
 
     def render(self, request: Request, fields: list[Field], upgrade: Upgrade | None, now: float) -> bytes:

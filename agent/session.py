@@ -154,8 +154,9 @@ class AgentLink:
         if self.stub is not None:
             self.channels.close(reason, abort=dead)
         for exchange in list(self._exchanges.values()):
-            # What has a channel goes on by itself; what has not could never be answered, and the stub counts it as lost.
-            if dead or not exchange.has_channel:
+            # What only its channel carries goes on by itself. The rest could never be answered, and the stub counts it as
+            # lost; or its body would never end.
+            if dead or exchange.needs_session:
                 exchange.abort_pipe(reason)
                 exchange.cancel(reason)
         self.closed.set()

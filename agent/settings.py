@@ -102,6 +102,13 @@ class AgentSettings(ProcessSettings):
         "itself, whoever the user is.",
     )
 
+    ceiling: Path | None = setting(
+        parse=values.existing_file,
+        default=None,
+        help="What is allowed at most, whatever a stub asks for (docs/identity.md); read again when it changes. Without it "
+        "only names beginning with 'system:' are refused.",
+    )
+
     # Operation -----------------------------------------------------------------------------------
 
     admin_listen: Address | None = setting(

@@ -77,6 +77,12 @@ class StubSettings(ProcessSettings):
         metavar="NAME",
         help="A group beginning with 'system:' that certificates may carry, as --allow-users.",
     )
+    access: Path | None = setting(
+        parse=values.existing_file,
+        default=None,
+        help="The rules that say who may reach which cluster, and what for (docs/identity.md); read again when they "
+        "change. Without it every user certificate may reach every cluster.",
+    )
     forward_cookies: bool = setting(
         parse=values.boolean,
         default=False,

@@ -10,4 +10,6 @@ Promised, as long as no clock runs more than half again as fast as another:
 
 Not promised: a lease does not fence. A process that is paused between looking at its deadline and sending goes on believing;
 so the deadline is looked at for every request, and agents refuse the epoch (the lease's transitions) of an earlier holder.
+Nor is there protection where somebody deletes the record under its holder and a stub starts in the moment behind that, which
+cannot know that there was one: those that had seen it wait for a full lease.
 """

@@ -49,11 +49,13 @@ class Candidate:
         self._random = random
         self._record: LeaseRecord | None = None
         self._stale = True
+        self._known = False
         self._free_at = inf
         self._call_after = self._write_after = self._read_at = -inf
         self._started_at = -inf
         self._writing: LeaseRecord | None = None
         self._unanswered: list[_Write] = []
+        self._in_doubt = False
         self._valid_until: float | None = None
         self._seen_epoch = ("", 0)
         self.term: Term | None = None
@@ -122,7 +124,7 @@ class Candidate:
 
     def begin_release(self, now: float, wall_now: datetime) -> LeaseRecord | None:
         """Return the record that gives the lease up, or None where it is not this candidate's."""
-        if self._record is None or self._record.holder != self._identity:
+        if self._record is None or not self._is_own(self._record):
             return None
         stamp = self._stamp(self._record, wall_now)
         draft = replace(
@@ -149,6 +151,7 @@ class Candidate:
     def read(self, record: LeaseRecord | None, now: float) -> None:
         """The store answered with the record, or that there is none."""
         self._observe(record, now)
+        self._stale = self._in_doubt = False
         self._confirm(record, now)
 
     def heard(self, record: LeaseRecord | None, now: float) -> None:
@@ -165,7 +168,9 @@ class Candidate:
             self.conflicted(now)
             return
         self._observe(stored, now)
-        if stored.holder == self._identity:
+        self._stale = self._in_doubt = False
+        self._unanswered.clear()  # they were conditional on versions that are gone
+        if self._is_own(stored):
             self._hold(stored, self._started_at, now)
 
     def conflicted(self, now: float) -> None:
@@ -177,6 +182,7 @@ class Candidate:
         """The call gave no answer, or none to rely on. A write may have taken effect, or may still do so."""
         if self._writing is not None:
             self._unanswered.append(_Write(self._writing, self._started_at))
+            self._in_doubt = True
         horizon = now - self._timing.renew_deadline_seconds
         self._unanswered = [write for write in self._unanswered if write.started_at > horizon]
         self._call_after = max(self._started_at + self._retry(), now)
@@ -185,39 +191,50 @@ class Candidate:
         """The term is over, whatever its deadline says: the lease is not held from here on."""
         self.term = None
         self._valid_until = None
-        self._unanswered.clear()  # the next term has an epoch of its own
-        self._free_at = self._when_free(self._record, -inf)
+        # Neither a write in doubt nor one under way may revive it: the next term has an epoch of its own.
+        self._unanswered.clear()
+        self._writing = None
 
     @property
-    def in_doubt(self) -> bool:
-        """Whether a write without an answer may have made the record this candidate's."""
-        return bool(self._unanswered)
+    def must_read(self) -> bool:
+        """Whether the record as last seen is not to be relied on: a write met a conflict, or was not answered."""
+        return self._stale or self._in_doubt
+
+    @property
+    def may_be_in_record(self) -> bool:
+        """Whether the record names this candidate, as far as is known, or a write without an answer may have made it so."""
+        return self._is_own(self._record) or self._in_doubt
 
     # Remembering -----------------------------------------------------------------------------------
 
     def _observe(self, record: LeaseRecord | None, now: float) -> None:
-        before, first = self._record, self._stale and self._free_at == inf
-        changed = first or (before is not None if record is None else not record.says_the_same_as(before))
-        if changed:
+        before = self._record
+        if not self._known or not _says_the_same(before, record):
             self._free_at = self._when_free(record, now)
-        if changed or (record is not None and before is not None and record.version != before.version):
+            self._write_after = -inf
+        elif before is not None and record is not None and before.version != record.version:
             self._write_after = -inf
         if record is not None:
             self._note_epoch(record)
-        self._record, self._stale = record, False
+        self._record, self._known = record, True
         self._read_at = now + (self._timing.silence_seconds if self.watched else self._retry())
 
     def _when_free(self, record: LeaseRecord | None, now: float) -> float:
         if record is None:
-            # Deleted while somebody held it, who does not know yet; a lease that never was is free at once.
-            return now + self._duration(self._record) if self._is_others(self._record) else -inf
+            # Somebody deleted it, and whoever held it last may not know yet; a lease that never was is free at once.
+            return -inf if self._record is None else now + self._duration(self._record)
         return now + self._duration(record) if self._is_others(record) else -inf
 
-    def _is_others(self, record: LeaseRecord | None) -> bool:
-        return record is not None and record.holder not in ("", self._identity)
+    def _is_others(self, record: LeaseRecord) -> bool:
+        return record.holder not in ("", self._identity)
 
-    def _duration(self, record: LeaseRecord | None) -> float:
-        return (record.duration_seconds if record else None) or self._timing.lease_seconds
+    def _is_own(self, record: LeaseRecord | None) -> bool:
+        return record is not None and record.holder == self._identity
+
+    def _duration(self, record: LeaseRecord) -> float:
+        """A released record's single second says nothing about one that came behind it and was not seen."""
+        own = self._timing.lease_seconds
+        return (record.duration_seconds or own) if self._is_others(record) else own
 
     def _note_epoch(self, record: LeaseRecord) -> None:
         uid, epoch = self._seen_epoch
@@ -228,8 +245,10 @@ class Candidate:
 
     def _confirm(self, record: LeaseRecord | None, now: float) -> None:
         """A write whose answer was lost is in the record: it took effect, and was begun when it was begun."""
+        if record is None or not self._is_own(record):
+            return
         for write in self._unanswered:
-            if record is not None and _is_same_write(write.record, record):
+            if _is_same_write(write.record, record):
                 self._hold(record, write.started_at, now)
                 return
 
@@ -244,6 +263,10 @@ class Candidate:
 
     def _retry(self) -> float:
         return self._timing.retry_seconds * (1 + self._timing.jitter * self._random())
+
+
+def _says_the_same(one: LeaseRecord | None, other: LeaseRecord | None) -> bool:
+    return one is other if one is None or other is None else one.says_the_same_as(other)
 
 
 def _is_same_write(draft: LeaseRecord, record: LeaseRecord) -> bool:

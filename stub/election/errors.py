@@ -1,10 +1,10 @@
 """What a lease's store can answer instead of a record.
 
-    StoreError
-    ├── StoreConflict       the record is not what the writer thought: read again
-    ├── StoreRefused        a clear no: rights, names, values; nothing was written
-    ├── StoreUnavailable    no clear answer in time: a write may have taken effect all the same
-    └── MalformedRecord     the record cannot be used; the text says what to do about it
+StoreError
+├── StoreConflict       the record is not what the writer thought: read again
+├── StoreRefused        a clear no: rights, names, values; nothing was written
+├── StoreUnavailable    no clear answer in time: a write may have taken effect all the same
+└── MalformedRecord     the record cannot be used; the text says what to do about it
 """
 
 from tunnel.core.errors import TunnelError

@@ -172,7 +172,9 @@ async def test_connection_close_is_obeyed(client: Client) -> None:
 
 async def test_an_http_1_0_client_reads_until_the_connection_ends(client: Client, upstream: Upstream) -> None:
     """It knows no chunks, and gets none."""
-    upstream.script = raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n")
+    upstream.script = raw(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"
+    )
     client.send(b"GET /api HTTP/1.0\r\n\r\n")
     answer = await client.answer()
     assert answer.body == b"abc"
@@ -243,7 +245,9 @@ async def test_an_answer_that_ends_with_its_connection(client: Client, upstream:
 
 async def test_more_than_the_announced_length_reaches_nobody(client: Client, upstream: Upstream) -> None:
     """What an upstream sends behind an answer is not the next one's beginning."""
-    upstream.script = raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+    upstream.script = raw(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+    )
     for _ in range(3):
         assert (await client.ask("GET /api")).body == b"ok"
     assert len(upstream.connections) == 3

@@ -24,7 +24,7 @@ from tests.integration.waiting import soon, until
 from tunnel.core.identifiers import ClusterId
 from tunnel.kit.values import Address
 
-TOKEN: Final = "the-agents-own-token"  # noqa: S105
+TOKEN: Final = "the-agents-own-token"
 BLUE: Final = ClusterId("blue")
 DOMAIN: Final = "clusters.test"
 NAMES: Final = ("localhost", "127.0.0.1", f"*.{DOMAIN}", DOMAIN)
@@ -43,21 +43,23 @@ class Certificates:
         self.agent_ca = pki.Authority(folder, "agent-ca")
         self.cluster_ca = pki.Authority(folder, "cluster-ca")
         self.ca_dir = folder
-        server = self.server_ca.server(NAMES)
+        self.server = server = self.server_ca.server(NAMES)
         shutil.copy(server.cert_path, folder / "server.crt")
         shutil.copy(server.key_path, folder / "server.key")
         self.agents = {name: self._agent(name) for name in ("blue", "green")}
         self.users = {"jane": self.user_ca.client("jane", ["devs", "ops"]), "joe": self.user_ca.client("joe")}
         self.upstream = pki.server_context(self.cluster_ca.server(), alpn=["http/1.1"])
+        self._contexts: dict[tuple[Path | None, tuple[str, ...]], ssl.SSLContext] = {}
 
     def _agent(self, cluster: str) -> pki.KeyPair:
         return self.agent_ca.client(f"agent-{cluster}", uri=f"cluster-tunnel://agent/{cluster}")
 
-    def client_context(
-        self, pair: pki.KeyPair | None, alpn: Sequence[str] = (), authority: pki.Authority | None = None
-    ) -> ssl.SSLContext:
+    def client_context(self, pair: pki.KeyPair | None, alpn: Sequence[str] = ()) -> ssl.SSLContext:
         """A context that trusts the stub and shows `pair`."""
-        return pki.client_context(authority or self.server_ca, pair=pair, alpn=alpn)
+        key = (pair.cert_path if pair else None, tuple(alpn))
+        if key not in self._contexts:
+            self._contexts[key] = pki.client_context(self.server_ca, pair=pair, alpn=alpn)
+        return self._contexts[key]
 
 
 @dataclass
@@ -75,16 +77,12 @@ class RunningAgent:
         (link,) = self.agent.links
         return link
 
-    @property
-    def ready(self) -> bool:
-        """Whether it has a session and idle channels."""
-        links = self.agent.links
-        return any(link.stub is not None and link.channels._idle for link in links)
-
     async def stop(self) -> None:
         """End it at once, as behind a drain."""
         self.ending.set()
-        await soon(self.task)
+        await soon(asyncio.wait([self.task]))
+        if not self.task.cancelled():
+            self.task.result()
 
     async def cut(self) -> None:
         """End it as a machine does that is switched off: every connection is cut, nothing more is said."""
@@ -158,8 +156,8 @@ class Tunnel:
             "cert": pair.cert_path,
             "key": pair.key_path,
         }
-        stub = (Address("localhost", self.port),)
-        return AgentSettings(stub=stub, ca=self.certificates.server_ca.path, **chosen | settings)
+        chosen.setdefault("stub", (Address("localhost", settings.pop("stub_port", 0) or self.port),))
+        return AgentSettings(ca=self.certificates.server_ca.path, **chosen | settings)
 
     async def start_agent(
         self, cluster: str = "blue", *, ready: bool = True, **settings: Any
@@ -172,15 +170,13 @@ class Tunnel:
         running.task = task
         self.agents.append(running)
         if ready:
-            await until(lambda: running.ready)
-            await until(lambda: any(link.name == own.name for link in self.stub.registry.links))
+            await until(lambda: self._is_served_by(own))
         return running
 
-    async def start(self) -> None:
-        """Start one of each."""
-        await self.upstream.__aenter__()
-        await self.start_stub()
-        await self.start_agent()
+    def _is_served_by(self, own: AgentSettings) -> bool:
+        """Whether the stub can ask this agent, and has its idle channels."""
+        links = [link for link in self.stub.registry.links if link.name == own.name]
+        return any(len(link.channels) >= own.channels_floor for link in links)
 
     async def dial(
         self,
@@ -188,12 +184,12 @@ class Tunnel:
         *,
         alpn: Sequence[str] = (),
         server_name: str = "localhost",
-        receive_buffer: int | None = None,
+        kernel_buffer: int | None = None,
     ) -> TlsEnd:
         """A TLS connection to the stub, with a user's certificate or without any."""
         pair = self.certificates.users[user] if isinstance(user, str) else user
         context = self.certificates.client_context(pair, alpn)
-        end = await soon(TlsEnd.connect(self.port, context, server_name, receive_buffer))
+        end = await soon(TlsEnd.connect(self.port, context, server_name, kernel_buffer))
         self._clients.append(end)
         return end
 

@@ -2,13 +2,16 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from tests.integration.tls_end import TlsEnd
+
+_RECEIVE_BUFFER: Final = 128 * 1024
 
 Field = tuple[bytes, bytes]
 Script = Callable[["Incoming"], Awaitable[None]]
@@ -24,6 +27,7 @@ class Incoming:
         connection: it came on.
         body: what was read of it so far.
         whole: whether the body's end was seen.
+        answered: set by `whole_answer`.
     """
 
     line: bytes
@@ -31,7 +35,7 @@ class Incoming:
     connection: "Connection"
     body: bytearray = field(default_factory=bytearray)
     whole: bool = False
-    _left: int = 0
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def method(self) -> bytes:
@@ -93,6 +97,7 @@ class Incoming:
     def whole_answer(self, status: int, body: bytes, *fields: str) -> None:
         """Send an answer with its length."""
         self.send(head(status, f"Content-Length: {len(body)}", *fields) + body)
+        self.answered.set()
 
     async def gone(self) -> None:
         """Wait until the client's end of the connection is over."""
@@ -123,6 +128,11 @@ def raw(data: bytes) -> Script:
         incoming.send(data)
 
     return script
+
+
+async def by_hand(incoming: Incoming) -> None:
+    """A script that leaves the answer to the test, and the connection to the next request."""
+    await incoming.answered.wait()
 
 
 async def silent(incoming: Incoming) -> None:
@@ -178,7 +188,11 @@ class Upstream:
         self.failures: list[BaseException] = []
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        sock = socket.socket()
+        # Else the kernel grows it to many MiB, and a test of backpressure has to fill that first.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        sock.bind(("127.0.0.1", 0))
+        self._server = await asyncio.start_server(self._serve, sock=sock)
         self.port: int = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -21,6 +21,7 @@ SUBCOMMANDS: Final = {
     "agent": "run the cluster's end, which dials out to the stub",
     "certs": "make and show authorities and certificates",
     "kubeconfig": "write a kubeconfig for a user",
+    "can": "explain which rules decide about a request",
     "version": "show versions",
 }
 """Each is a module of this package with `configure(parser)` and `run(options) -> int`, imported only when it is called:

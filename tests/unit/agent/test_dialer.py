@@ -1,0 +1,241 @@
+"""How an agent keeps its sessions, and how it drains."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from agent import dialer
+from agent.settings import AgentSettings
+from agent.upstream.credential import NoToken, StaticToken
+from agent.upstream.target import UpstreamTarget
+from tests.unit.agent.parts import STUB, request
+from tests.unit.fakes import Clock, FakeStream, settle
+from tunnel.aio.errors import ConnectFailed, StreamError
+from tunnel.aio.stream import StreamHandler
+from tunnel.core.session.stub_side import StubSession
+from tunnel.core.wire.control import SESSION_ALPN, Drain
+from tunnel.core.wire.exchange import Request
+from tunnel.kit.values import Address
+
+STUB_ADDRESS = Address("stub.example.com", 8443)
+
+
+class Network:
+    """What takes the place of dialling: it remembers each dial, and answers or fails as it is told."""
+
+    def __init__(self) -> None:
+        self.dials: list[tuple[str, str]] = []
+        self.sessions: list[FakeStream] = []
+        self.cores: list[StubSession] = []
+        self.failure: StreamError | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def dial(self, host: str, port: int, context: object, **more: Any) -> None:
+        alpn = more["require_alpn"]
+        self.dials.append((f"{host}:{port}", alpn))
+        if alpn != SESSION_ALPN:
+            raise ConnectFailed(host, "no channels here")
+        await self.gate.wait()
+        if self.failure:
+            raise self.failure
+        handler: StreamHandler = more["handler_factory"]()
+        stream, core = FakeStream(), StubSession(STUB, asyncio.get_running_loop().time())
+        self.sessions.append(stream)
+        self.cores.append(core)
+        stream.open(handler)
+        stream.receive(core.output())
+
+    async def lose(self) -> None:
+        """The first session is gone, and whoever waits for that has heard so."""
+        self.sessions[0].lose()
+        await settle()
+
+    def ask(self, asked: Request) -> None:
+        """Ask on the newest session."""
+        self.cores[-1].send_request(asked)
+        self.sessions[-1].receive(self.cores[-1].output())
+
+    def cancel(self, asked: Request) -> None:
+        """Cancel it."""
+        self.cores[-1].send_cancel(asked.id)
+        self.sessions[-1].receive(self.cores[-1].output())
+
+    def heard(self) -> list[object]:
+        """What the agent said on the newest session."""
+        return list(self.cores[-1].receive(self.sessions[-1].take(), 0.0))
+
+
+@pytest.fixture
+async def network(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Network:
+    network = Network()
+    monkeypatch.setattr(dialer, "dial_tls", network.dial)
+    monkeypatch.setattr(dialer, "agent_context", lambda *_: None)
+    monkeypatch.setattr(dialer.random, "random", lambda: 1.0)
+    return network
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> AgentSettings:
+    return AgentSettings(
+        stub=(STUB_ADDRESS,), cert=tmp_path, key=tmp_path, ca=tmp_path, name="a", drain_grace=30
+    )
+
+
+class NeverAnswers(UpstreamTarget):
+    """An apiserver whose connections never open."""
+
+    async def connect(self, connection: object, deadline: float) -> None:
+        await asyncio.Event().wait()
+
+
+def target() -> UpstreamTarget:
+    return NeverAnswers("10.0.0.1", 6443, b"10.0.0.1:6443", b"", None, "10.0.0.1", StaticToken("t"))
+
+
+class Running:
+    """An agent that serves one stub, until the test is over."""
+
+    def __init__(self, settings: AgentSettings, tasks: asyncio.TaskGroup) -> None:
+        self.agent = dialer.Agent(settings, target(), tasks)
+        self.serving = tasks.create_task(self.agent.serve_stub(STUB_ADDRESS))
+
+
+@pytest.fixture
+async def running(network: Network, settings: AgentSettings) -> AsyncIterator[Running]:
+    class Over(Exception):
+        pass
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            running = Running(settings, tasks)
+            await settle()
+            yield running
+            running.agent.stop()
+            raise Over
+    except* Over:
+        logging.getLogger(__name__).debug("over")
+
+
+async def test_a_session_is_dialled_and_said_hello_on(running: Running, network: Network) -> None:
+    assert network.dials[0] == ("stub.example.com:8443", "cluster-tunnel/1")
+    (link,) = running.agent.links
+    assert link.stub == STUB
+
+
+async def test_a_session_that_is_over_is_dialled_again_after_a_while(
+    running: Running, network: Network, clock: Clock
+) -> None:
+    await network.lose()
+    assert len(network.sessions) == 1
+    await clock.advance(60)
+    assert len(network.sessions) == 2
+    assert len(running.agent.links) == 1
+
+
+async def test_a_stub_that_cannot_be_reached_is_tried_for_ever(
+    running: Running, network: Network, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    network.failure = ConnectFailed("stub.example.com:8443", "refused")
+    await network.lose()
+    for _ in range(5):
+        await clock.advance(600)
+    assert caplog.messages.count("a stub cannot be reached") == 5
+    network.failure = None
+    await clock.advance(600)
+    assert len(network.sessions) == 2
+
+
+async def test_an_agent_without_requests_drains_at_once(running: Running, network: Network) -> None:
+    await running.agent.drain(30)
+    await settle()
+    assert Drain("this agent is shutting down") in network.heard()
+
+
+async def test_draining_ends_with_the_last_request(running: Running, network: Network, clock: Clock) -> None:
+    network.ask(request(1))
+    draining = asyncio.get_running_loop().create_task(running.agent.drain(30))
+    await clock.advance(10)
+    assert not draining.done()
+    network.cancel(request(1))
+    await draining
+
+
+async def test_draining_ends_with_the_grace(
+    running: Running, network: Network, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    network.ask(request(1))
+    draining = asyncio.get_running_loop().create_task(running.agent.drain(30))
+    await settle()
+    await clock.advance(30)
+    await draining
+    assert "breaking off what still runs" in caplog.messages
+
+
+async def test_a_draining_agent_dials_no_new_session(
+    running: Running, network: Network, clock: Clock
+) -> None:
+    await running.agent.drain(0)
+    await network.lose()
+    await clock.advance(600)
+    assert len(network.sessions) == 1
+    assert running.serving.done()
+
+
+async def test_a_session_that_opens_while_draining_is_ended(
+    running: Running, network: Network, clock: Clock
+) -> None:
+    network.gate.clear()
+    await network.lose()
+    await clock.advance(60)
+    await running.agent.drain(0)
+    network.gate.set()
+    await settle()
+    assert network.sessions[1].closing
+
+
+async def test_stopping_does_not_wait_for_what_is_being_dialled(
+    network: Network, settings: AgentSettings, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialer, "target_of", lambda settings: target())
+    stopping = asyncio.Event()
+    running = asyncio.get_running_loop().create_task(dialer.run(settings, stopping))
+    await settle()
+    network.ask(request(1))  # its connection to the apiserver will never be there
+    stopping.set()
+    await settle()
+    await clock.advance(settings.drain_grace)
+    await running
+    assert network.sessions[0].closed
+
+
+async def test_cancelling_ends_everything_at_once(
+    network: Network, settings: AgentSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialer, "target_of", lambda settings: target())
+    running = asyncio.get_running_loop().create_task(dialer.run(settings, asyncio.Event()))
+    await settle()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert network.sessions[0].closed
+
+
+async def test_a_credential_that_can_be_renewed_is_had_before_anything_is_dialled(
+    network: Network, settings: AgentSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refuses(NoToken):
+        can_renew = True
+
+        async def renew(self) -> None:
+            raise ConnectionError("no plugin")
+
+    bad = cast("UpstreamTarget", target().__class__("h", 1, b"h", b"", None, "h", Refuses()))
+    monkeypatch.setattr(dialer, "target_of", lambda settings: bad)
+    with pytest.raises(ConnectionError):
+        await dialer.run(settings, asyncio.Event())
+    assert network.dials == []

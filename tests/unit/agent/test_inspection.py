@@ -1,0 +1,158 @@
+"""What the apiserver gets of a stub's request, to the byte."""
+
+from typing import Any
+
+import pytest
+
+from agent.ceiling import Ceiling
+from agent.inspection import Inspection
+from agent.upstream.credential import StaticToken
+from tests.unit.agent.parts import request, upload
+from tunnel.core import limits
+from tunnel.core.errors import BadRequest, Forbidden, HeadTooLarge, MethodNotAllowed, Refusal
+from tunnel.core.http.message import Field
+from tunnel.core.http.upgrade import Upgrade
+from tunnel.core.wire.exchange import Request
+
+AUDIT = bytes(range(16))
+
+
+def rendered(asked: Request, *, impersonate: bool = True, base_path: bytes = b"") -> bytes:
+    """Inspect a request and write its head."""
+    inspection = Inspection(
+        Ceiling(impersonate=impersonate), StaticToken("t0ken"), b"10.0.0.1:6443", base_path
+    )
+    upgrade, fields = inspection.check(asked)
+    return inspection.render(asked, fields, upgrade, 0.0)
+
+
+def test_the_head_is_exactly_this() -> None:
+    asked = request(
+        method=b"POST",
+        target=b"/api/v1/pods?x=%2F;a",
+        fields=[(b"Accept", b"*/*"), (b"x-odd-Case", b"\xc3\xa9")],
+        body=b"{}",
+        audit=AUDIT,
+        caller=b"user\0alice\0group\0devs\0address\x00192.0.2.1",
+    )
+    assert rendered(asked) == (
+        b"POST /api/v1/pods?x=%2F;a HTTP/1.1\r\n"
+        b"Host: 10.0.0.1:6443\r\n"
+        b"Accept: */*\r\n"
+        b"x-odd-Case: \xc3\xa9\r\n"
+        b"Impersonate-User: alice\r\n"
+        b"Impersonate-Group: devs\r\n"
+        b"X-Forwarded-For: 192.0.2.1\r\n"
+        b"Authorization: Bearer t0ken\r\n"
+        b"Audit-ID: 00010203-0405-0607-0809-0a0b0c0d0e0f\r\n"
+        b"Content-Length: 2\r\n\r\n"
+    )
+
+
+def test_in_token_mode_nobody_is_impersonated() -> None:
+    assert b"Impersonate" not in rendered(request(), impersonate=False)
+
+
+def test_the_urls_path_stands_in_front_of_the_target() -> None:
+    assert rendered(request(), base_path=b"/k8s/c-1").startswith(b"GET /k8s/c-1/api HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize(
+    ("asked", "framing"),
+    [
+        (request(), b""),
+        (request(method=b"POST"), b"Content-Length: 0\r\n"),
+        (upload(length=77), b"Content-Length: 77\r\n"),
+        (upload(), b"Transfer-Encoding: chunked\r\n"),
+        (request(method=b"DELETE", body=b"{}"), b"Content-Length: 2\r\n"),
+    ],
+)
+def test_the_framing_is_the_agents_own(asked: Request, framing: bytes) -> None:
+    tail = rendered(asked).rpartition(b"Audit-ID")[2].partition(b"\r\n")[2]
+    assert tail == framing + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        (b"Authorization", b"Bearer users-own"),
+        (b"Host", b"elsewhere"),
+        (b"Connection", b"close"),
+        (b"Content-Length", b"7"),
+        (b"Transfer-Encoding", b"chunked"),
+        (b"X-Remote-User", b"root"),
+        (b"x_remote_group", b"system:masters"),
+        (b"X-Forwarded-For", b"10.1.1.1"),
+        (b"Audit-ID", b"mine"),
+        (b"Upgrade", b"h2c"),
+        (b"TE", b"trailers"),
+    ],
+)
+def test_what_a_stub_should_have_taken_out_is_taken_out_again(field: Field) -> None:
+    assert rendered(request(fields=[field])) == rendered(request())
+
+
+def test_repeated_shapes_of_heads_are_judged_alike() -> None:
+    """A head whose names were seen before takes a short way, which must not be wider."""
+    inspection = Inspection(Ceiling(impersonate=True), StaticToken("t"), b"h")
+    asked = request(fields=[(b"Accept", b"*/*"), (b"X-Remote-User", b"root")])
+    first, second = inspection.check(asked), inspection.check(asked)
+    assert first == second
+    bad = request(fields=[(b"Accept", b"a\r\nX-Remote-User: root"), (b"X-Remote-User", b"root")])
+    with pytest.raises(BadRequest):
+        inspection.check(bad)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "changes"),
+    [
+        (Forbidden, {"fields": [(b"Impersonate-User", b"root")]}),
+        (Forbidden, {"fields": [(b"impersonate_group", b"system:masters")]}),
+        (Forbidden, {"caller": b"user\0system:admin"}),
+        (BadRequest, {"fields": [(b"X", b"a\r\nImpersonate-User: root")]}),
+        (BadRequest, {"fields": [(b"X Y", b"1")]}),
+        (BadRequest, {"fields": [(b"X:", b"1")]}),
+        (BadRequest, {"target": b"/api HTTP/1.1\r\nX: 1"}),
+        (BadRequest, {"target": b"//evil"[1:].replace(b"/", b"")}),
+        (BadRequest, {"target": b"https://evil/"}),
+        (BadRequest, {"method": b"GET /x HTTP/1.1\r\n"}),
+        (MethodNotAllowed, {"method": b"CONNECT"}),
+        (HeadTooLarge, {"fields": [(b"X", b"1")] * (limits.FIELD_COUNT + 1)}),
+        (HeadTooLarge, {"fields": [(b"X", bytes(b"1" * (limits.FIELD_BYTES + 1)))]}),
+    ],
+)
+def test_a_request_is_checked_as_if_nobody_had(refusal: type[Refusal], changes: dict[str, Any]) -> None:
+    with pytest.raises(refusal):
+        rendered(request(**changes))
+
+
+# Upgrades ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"),
+    [([], Upgrade.SPDY), ([(b"Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ==")], Upgrade.WEBSOCKET)],
+)
+def test_an_upgrade_is_asked_for_anew(fields: list[Field], kind: Upgrade) -> None:
+    head = rendered(request(fields=fields, upgrade=True))
+    assert head.endswith(b"Connection: Upgrade\r\nUpgrade: " + kind.value + b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        request(method=b"POST", upgrade=True, body=b"x"),
+        request(method=b"POST", upgrade=True, body_stream=True, body_length=-1),
+        request(method=b"PUT", upgrade=True),
+        request(method=b"POST", upgrade=True, fields=[(b"Sec-WebSocket-Key", b"x")]),
+    ],
+)
+def test_an_upgrade_with_a_body_or_another_method_is_refused(asked: Request) -> None:
+    with pytest.raises(BadRequest):
+        rendered(asked)
+
+
+def test_without_the_flag_nothing_in_the_fields_makes_an_upgrade() -> None:
+    head = rendered(request(fields=[(b"Sec-WebSocket-Key", b"x"), (b"Upgrade", b"websocket")]))
+    assert b"\r\nUpgrade:" not in head
+    assert b"\r\nConnection:" not in head

@@ -1,0 +1,59 @@
+"""What becomes of a connection that an agent opened."""
+
+import logging
+from dataclasses import replace
+
+import pytest
+
+from certs.peer import PeerCertificate
+from stub.agents.acceptance import AgentAcceptance
+from stub.agents.channel import ResponseChannel
+from stub.agents.registry import Registry
+from tests.unit.stub.parts import AGENT, HELLO, peers, with_dates
+from tunnel.aio.session import SessionRunner
+from tunnel.aio.stream import TlsFacts
+from tunnel.core.wire.control import CHANNEL_ALPN, SESSION_ALPN
+
+
+def accepted(
+    alpn: str = SESSION_ALPN,
+    certificate: bytes | None = b"agent",
+    version: str = "TLSv1.3",
+    **known: PeerCertificate,
+) -> object:
+    """What an acceptance makes of a connection."""
+    acceptance = AgentAcceptance(Registry(), peers(**known), HELLO)
+    return acceptance.accept(TlsFacts(version, alpn, None, certificate), "192.0.2.9")
+
+
+async def test_the_protocol_agreed_on_decides_between_session_and_channel() -> None:
+    assert isinstance(accepted(SESSION_ALPN), SessionRunner)
+    assert isinstance(accepted(CHANNEL_ALPN), ResponseChannel)
+
+
+@pytest.mark.parametrize("alpn", [SESSION_ALPN, CHANNEL_ALPN])
+async def test_a_users_certificate_is_refused_on_both(alpn: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert accepted(alpn, b"alice") is None
+    assert "not an agent's" in vars(caplog.records[0])["reason"]
+
+
+async def test_a_connection_without_a_certificate_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    assert accepted(certificate=None) is None
+    assert vars(caplog.records[0])["reason"] == "it shows no certificate"
+
+
+async def test_agents_speak_tls_1_3_alone() -> None:
+    assert accepted(version="TLSv1.2") is None
+
+
+@pytest.mark.parametrize(("not_before", "not_after"), [(0, 1), (2e10, 3e10)])
+async def test_a_certificate_outside_its_dates_is_refused(
+    not_before: float, not_after: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert accepted(agent=with_dates(AGENT, not_before, not_after)) is None
+    assert vars(caplog.records[0])["address"] == "192.0.2.9"
+
+
+async def test_a_certificate_that_names_no_cluster_is_refused() -> None:
+    assert accepted(agent=replace(AGENT, uris=())) is None

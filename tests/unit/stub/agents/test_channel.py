@@ -1,0 +1,215 @@
+"""A response channel, from its HELLO to its end."""
+
+import pytest
+
+from stub.agents.channel import ResponseChannel
+from stub.agents.registry import Registry
+from tests.unit.fakes import Clock, FakeStream, settle
+from tests.unit.stub.agents.asking import Asking, ask
+from tests.unit.stub.parts import HELLO, FarAgent, FarChannel, rejection
+from tunnel.core import limits
+from tunnel.core.http.message import ResponseHead
+from tunnel.core.wire.exchange import BODY_UNKNOWN, Cancel, Head
+from tunnel.core.wire.framing import FrameType, encode_frame
+
+SMALL = limits.SMALL_RESPONSE_BYTES
+
+
+@pytest.fixture
+def registry(clock: Clock) -> Registry:
+    return Registry()
+
+
+@pytest.fixture
+async def agent(registry: Registry) -> FarAgent:
+    return FarAgent(registry)
+
+
+async def test_the_stub_speaks_first_and_shows_no_token(registry: Registry) -> None:
+    stream = FakeStream()
+    stream.open(ResponseChannel(registry, HELLO, "f"))
+    assert stream.take() == HELLO.encode()
+    stream.lose()
+
+
+async def test_a_channel_belongs_to_the_session_whose_token_it_presents(agent: FarAgent) -> None:
+    channel = agent.channel()
+    assert agent.link.channels == {channel.near}
+    assert channel.free
+
+
+async def test_a_token_of_no_session_is_rejected(registry: Registry) -> None:
+    channel = FarChannel(registry, "invented")
+    assert "belongs to no session" in rejection(channel.stream)
+    assert channel.stream.closed
+
+
+async def test_a_token_shown_with_another_certificate_is_rejected(agent: FarAgent) -> None:
+    channel = FarChannel(agent.registry, agent.link.token, fingerprint="stolen")
+    assert "belongs to no session" in rejection(channel.stream)
+    assert agent.link.channels == set()
+    assert not agent.link.runner.closed
+
+
+async def test_a_channel_that_says_nothing_is_rejected_in_time(registry: Registry, clock: Clock) -> None:
+    stream = FakeStream()
+    stream.open(ResponseChannel(registry, HELLO, "f"))
+    await clock.advance(limits.HELLO_SECONDS)
+    assert stream.closed
+
+
+async def test_a_channel_that_said_hello_has_no_time_limit(agent: FarAgent, clock: Clock) -> None:
+    channel = agent.channel()
+    await clock.advance(limits.HELLO_SECONDS + 1)
+    assert not channel.stream.closing
+
+
+async def test_a_response_reaches_who_asked(agent: FarAgent) -> None:
+    asker, channel = Asking(), agent.channel()
+    number = ask(agent.link, asker)
+    channel.answer(number, b"body")
+    head, *rest = asker.heard
+    assert isinstance(head, Head)
+    assert rest == [b"body", "ended"]
+    assert channel.free
+
+
+async def test_a_response_to_what_was_never_asked_ends_channel_and_session(agent: FarAgent) -> None:
+    channel, other = agent.channel(), agent.channel()
+    channel.head(77)
+    await settle()
+    assert channel.stream.closed
+    assert other.stream.closing
+    assert agent.link.runner.closed
+
+
+async def test_a_second_response_to_one_request_ends_the_session(agent: FarAgent) -> None:
+    channel = agent.channel()
+    number = ask(agent.link, Asking())
+    channel.answer(number)
+    channel.answer(number)
+    await settle()
+    assert agent.link.runner.closed
+
+
+async def test_a_response_that_the_channel_cuts_is_cut(agent: FarAgent) -> None:
+    asker, channel = Asking(), agent.channel()
+    channel.head(ask(agent.link, asker))
+    channel.stream.lose(ConnectionResetError("reset"))
+    assert asker.heard[1:] == ["cut: the response channel broke: reset"]
+    assert agent.link.channels == set()
+
+
+async def test_an_end_of_the_connection_is_no_end_of_a_response(agent: FarAgent) -> None:
+    asker, channel = Asking(), agent.channel()
+    channel.head(ask(agent.link, asker))
+    channel.stream.receive_end()
+    assert asker.heard[1:] == ["cut: the agent closed the response channel"]
+
+
+async def test_an_aborted_response_is_cut(agent: FarAgent) -> None:
+    asker, channel = Asking(), agent.channel()
+    channel.head(ask(agent.link, asker))
+    channel.stream.receive(channel.core.send_abort())
+    assert asker.heard[1:] == ["cut: the agent broke the response off"]
+    assert channel.stream.closed
+
+
+async def test_a_large_response_is_confirmed_and_a_small_one_is_not(agent: FarAgent) -> None:
+    channel = agent.channel()
+    channel.hear()
+    channel.answer(ask(agent.link, Asking()), bytes(SMALL))
+    assert channel.stream.take() == b""
+    channel.answer(ask(agent.link, Asking()), bytes(SMALL + 1))
+    assert channel.stream.take() == encode_frame(FrameType.DONE)
+
+
+async def test_a_pause_for_one_client_does_not_outlive_its_response(agent: FarAgent) -> None:
+    channel = agent.channel()
+    channel.head(ask(agent.link, Asking()))
+    channel.stream.pause_reading()
+    channel.near.stream_received(memoryview(channel.core.send_end()))
+    assert channel.stream.reading
+
+
+# Answers that nobody wants -----------------------------------------------------------------------
+
+
+async def test_a_small_answer_to_a_cancelled_request_is_skipped_and_the_next_one_is_not(
+    agent: FarAgent,
+) -> None:
+    """The agent may have begun the next response before it hears of the first one's cancellation."""
+    channel, asker = agent.channel(), Asking()
+    cancelled, wanted = ask(agent.link, Asking()), ask(agent.link, asker)
+    agent.link.cancel(cancelled)
+    channel.answer(cancelled, b"late")
+    channel.answer(wanted, b"body")
+    assert asker.heard[1:] == [b"body", "ended"]
+    assert channel.free
+
+
+@pytest.mark.parametrize("length", [BODY_UNKNOWN, SMALL + 1])
+async def test_a_large_answer_to_a_cancelled_request_closes_only_its_channel(
+    agent: FarAgent, length: int
+) -> None:
+    channel, other = agent.channel(), agent.channel()
+    number = ask(agent.link, Asking())
+    agent.link.cancel(number)
+    channel.head(number, length=length)
+    await settle()
+    assert channel.stream.closed
+    assert not other.stream.closing
+    assert not agent.link.runner.closed
+
+
+async def test_abandoning_a_small_response_cancels_it_and_spares_the_next_on_the_channel(
+    agent: FarAgent,
+) -> None:
+    channel, asker, next_one = agent.channel(), Asking(), Asking()
+    first, second = ask(agent.link, asker), ask(agent.link, next_one)
+    channel.head(first, length=4)
+    channel.near.abandon()
+    assert Cancel(first) in agent.heard()
+    channel.data(b"late")
+    channel.end()
+    channel.answer(second, b"body")
+    assert len(asker.heard) == 1
+    assert next_one.heard[1:] == [b"body", "ended"]
+
+
+async def test_abandoning_a_large_response_closes_the_channel(agent: FarAgent) -> None:
+    channel, asker = agent.channel(), Asking()
+    channel.head(ask(agent.link, asker))
+    channel.near.abandon()
+    assert channel.stream.closed
+    assert len(asker.heard) == 1
+
+
+async def test_without_its_session_an_abandoned_channel_closes_whatever_it_carried(agent: FarAgent) -> None:
+    channel = agent.channel()
+    channel.head(ask(agent.link, Asking()), length=4)
+    agent.stream.lose()
+    channel.near.abandon()
+    assert channel.stream.closed
+
+
+# Pipes -------------------------------------------------------------------------------------------
+
+
+async def test_what_comes_in_the_same_read_as_a_101_is_the_pipes(agent: FarAgent) -> None:
+    channel, asker = agent.channel(), Asking()
+    number = ask(agent.link, asker)
+    head = channel.core.send_head(Head(number, _switching()))
+    channel.stream.receive(head + b"\x80\x03raw")
+    assert asker.heard[1:] == [b"\x80\x03raw"]
+
+
+async def test_a_pipe_no_longer_counts_as_a_channel(agent: FarAgent) -> None:
+    channel = agent.channel()
+    channel.stream.receive(channel.core.send_head(Head(ask(agent.link, Asking()), _switching())))
+    channel.near.become_pipe()
+    assert agent.link.channels == set()
+
+
+def _switching() -> ResponseHead:
+    return ResponseHead(101, [(b"Connection", b"Upgrade"), (b"Upgrade", b"SPDY/3.1")])

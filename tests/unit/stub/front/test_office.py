@@ -1,0 +1,96 @@
+"""What all connections share: whom to ask, and what to say where nobody is there."""
+
+import pytest
+
+from stub.front.office import RECENTLY_SECONDS, STARTING_SECONDS, FrontOffice
+from tests.unit.fakes import Clock
+from tests.unit.stub.parts import BLUE, Stub
+from tunnel.core.errors import NotFound, Refusal, Unavailable
+from tunnel.core.identifiers import ClusterId
+
+RED = ClusterId("red")
+
+
+@pytest.fixture
+async def stub(clock: Clock) -> Stub:
+    return Stub()
+
+
+def refusal(stub: Stub, cluster: ClusterId = BLUE) -> Refusal:
+    """Why nobody can be asked."""
+    with pytest.raises(Refusal) as caught:
+        stub.office.find_agent(cluster)
+    return caught.value
+
+
+async def test_a_connected_agent_is_asked(stub: Stub) -> None:
+    agent = stub.agent()
+    assert stub.office.find_agent(BLUE) is agent.link
+
+
+async def test_shortly_after_the_start_an_unknown_cluster_may_still_come(stub: Stub, clock: Clock) -> None:
+    await clock.advance(STARTING_SECONDS - 1)
+    found = refusal(stub, RED)
+    assert isinstance(found, Unavailable)
+    assert found.retry_after is None
+
+
+async def test_later_an_unknown_cluster_does_not_exist(stub: Stub, clock: Clock) -> None:
+    await clock.advance(STARTING_SECONDS)
+    assert isinstance(refusal(stub, RED), NotFound)
+
+
+async def test_the_default_cluster_exists_always(stub: Stub, clock: Clock) -> None:
+    await clock.advance(STARTING_SECONDS)
+    found = refusal(stub, BLUE)
+    assert isinstance(found, Unavailable)
+    assert found.retry_after is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "retry_after"), [(0, 1), (RECENTLY_SECONDS - 1, 1), (RECENTLY_SECONDS, None)]
+)
+async def test_clients_try_again_only_while_the_last_agent_has_just_left(
+    stub: Stub, clock: Clock, seconds: float, retry_after: int | None
+) -> None:
+    stub.agent().stream.lose()
+    await clock.advance(seconds)
+    found = refusal(stub)
+    assert isinstance(found, Unavailable)
+    assert found.retry_after == retry_after
+    assert f"left {seconds:.0f} s ago" in found.message
+
+
+async def test_clients_try_again_while_every_agent_drains(stub: Stub) -> None:
+    agent = stub.agent()
+    agent.core.send_drain("bye")
+    agent.say()
+    found = refusal(stub)
+    assert (found.code, found.retry_after) == (503, 1)
+    assert "draining" in found.message
+
+
+async def test_a_draining_stub_asks_nobody_and_closes(stub: Stub) -> None:
+    stub.agent()
+    stub.office.draining = True
+    found = refusal(stub)
+    assert (found.code, found.retry_after, found.close) == (503, 1, True)
+
+
+async def test_audit_ids_differ_and_read_as_uuids(stub: Stub) -> None:
+    ids = {stub.office.new_audit_id() for _ in range(100)}
+    assert len(ids) == 100
+    assert {len(audit) for audit in ids} == {16}
+    text = FrontOffice.request_id(bytes(range(16)))
+    assert text == "00010203-0405-0607-0809-0a0b0c0d0e0f"
+
+
+async def test_it_is_empty_while_no_user_is_connected(stub: Stub) -> None:
+    assert stub.office.empty.is_set()
+    first, second = stub.user(), stub.user()
+    first.stream.lose()
+    assert not stub.office.empty.is_set()
+    second.stream.lose()
+    assert stub.office.empty.is_set()
+    second.front.abort("twice")
+    assert stub.office.empty.is_set()

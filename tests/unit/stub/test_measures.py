@@ -1,0 +1,85 @@
+"""What the stub counts."""
+
+import pytest
+
+from stub.measures import StubMeasures
+from tests.unit.fakes import Clock
+from tests.unit.stub.parts import Stub
+
+
+@pytest.fixture
+async def stub(clock: Clock) -> Stub:
+    return Stub()
+
+
+@pytest.fixture
+def measures(stub: Stub) -> StubMeasures:
+    measures = StubMeasures(stub.registry)
+    stub.office._ledgers = (measures,)
+    return measures
+
+
+def values(measures: StubMeasures) -> dict[str, float]:
+    """Every line, without the prefix."""
+    lines = measures.render().decode().splitlines()
+    pairs = [line.rpartition(" ") for line in lines if not line.startswith("#")]
+    return {name.removeprefix("cluster_tunnel_stub_"): float(value) for name, _, value in pairs}
+
+
+async def test_requests_are_counted_by_cluster_and_status(stub: Stub, measures: StubMeasures) -> None:
+    agent = stub.agent()
+    user = stub.user()
+    for number, code in enumerate((200, 200, 404), 1):
+        user.ask("POST /api", "Content-Length: 2", body=b"ab")
+        agent.asked()
+        agent.channel().answer(number, b"body", code)
+    found = values(measures)
+    assert found['requests_total{cluster="blue",code="200"}'] == 2
+    assert found['requests_total{cluster="blue",code="404"}'] == 1
+    assert found['sent_bytes_total{cluster="blue"}'] == 12
+    assert found['received_bytes_total{cluster="blue"}'] == 6
+
+
+async def test_a_cluster_that_a_client_invents_gets_no_line_of_its_own(
+    stub: Stub, measures: StubMeasures
+) -> None:
+    user = stub.user()
+    for name in ("one", "two"):
+        user.ask(f"GET /clusters/{name}/api")
+    found = values(measures)
+    assert found['requests_total{cluster="",code="503"}'] == 2
+    assert not any("one" in name for name in found)
+
+
+async def test_durations_fall_into_buckets_up_to_their_bound(
+    stub: Stub, measures: StubMeasures, clock: Clock
+) -> None:
+    agent, user = stub.agent(), stub.user()
+    for number, seconds in enumerate((0.0, 0.25, 700.0), 1):
+        user.ask()
+        await clock.advance(seconds)
+        agent.answer(number)
+    found = values(measures)
+    buckets = {
+        name.partition('le="')[2].rstrip('"}'): value
+        for name, value in found.items()
+        if name.startswith("request_seconds_bucket")
+    }
+    assert buckets["0.005"] == 1
+    assert buckets["0.5"] == 2
+    assert buckets["600.0"] == 2
+    assert buckets["+Inf"] == 3
+    assert found['request_seconds_count{cluster="blue"}'] == 3
+    assert found['request_seconds_sum{cluster="blue"}'] == pytest.approx(700.25)
+
+
+async def test_agents_are_counted_when_asked_for(stub: Stub, measures: StubMeasures) -> None:
+    first, _ = stub.agent(), stub.agent()
+    assert values(measures)['agents{cluster="blue"}'] == 2
+    first.stream.lose()
+    assert values(measures)['agents{cluster="blue"}'] == 1
+
+
+async def test_failed_handshakes_are_counted(measures: StubMeasures) -> None:
+    measures.handshake_failed()
+    assert values(measures)["failed_handshakes_total"] == 1
