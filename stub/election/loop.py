@@ -156,6 +156,7 @@ class Elector:
                 await self._stand_by()
                 if self._candidate.term is not None and not self._stopping:
                     await self._serve_term(self._candidate.term)
+            self._candidate.resign()
             await self._release()
         except (
             ExceptionGroup

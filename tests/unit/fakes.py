@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import ceil
 
 from tunnel.aio.stream import Buffer, StreamHandler, TlsFacts
 
@@ -125,7 +126,7 @@ class Clock:
 @contextmanager
 def stopped_clock(loop: asyncio.AbstractEventLoop) -> Iterator[Clock]:
     """Take the loop's time into the test's hand."""
-    clock = Clock(loop.time())
+    clock = Clock(float(ceil(loop.time())))  # whole seconds add up exactly
     loop.time = lambda: clock.now  # type: ignore[method-assign]
     try:
         yield clock

@@ -79,8 +79,15 @@ class Stub:
 
 @pytest.fixture
 async def tasks(clock: Clock) -> AsyncIterator[asyncio.TaskGroup]:
-    async with asyncio.TaskGroup() as tasks:
-        yield tasks
+    """Owns the dialling; what still waits when a test is over is cancelled."""
+
+    class Over(Exception):
+        pass
+
+    with pytest.RaisesGroup(Over):
+        async with asyncio.TaskGroup() as tasks:
+            yield tasks
+            raise Over
 
 
 async def filled(tasks: asyncio.TaskGroup, floor: int = 2, limit: int = 8) -> Stub:

@@ -331,20 +331,16 @@ async def test_a_user_who_leaves_in_the_middle_of_an_answer_frees_the_channel(
     assert stub.book.codes == [200]
 
 
-async def test_a_user_who_says_the_end_behind_whole_requests_still_gets_the_answers(
+async def test_a_user_who_says_the_end_while_an_answer_is_under_way_has_left(
     stub: Stub, agent: FarAgent, channel: FarChannel
 ) -> None:
     user = stub.user()
-    user.send(GET + GET)
+    user.ask("GET /api/v1/pods?watch=1")
+    channel.head(1)
     user.stream.receive_end()
-    channel.answer(1, b"1")
-    await settle()
-    agent.asked()
-    assert not user.stream.closing
-    channel.answer(2, b"2")
-    data = user.take()
-    assert data.count(b"HTTP/1.1 200 OK") == 2
-    assert user.stream.closed
+    assert channel.stream.closed
+    assert user.stream.aborted
+    assert stub.book.reasons == ["client gone: it closed the connection"]
 
 
 async def test_a_user_who_says_the_end_in_the_middle_of_a_request_is_given_up(
