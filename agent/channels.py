@@ -15,6 +15,7 @@ from tunnel.aio.stream import ByteStream
 from tunnel.core.channel.agent_side import AgentChannel, data_header
 from tunnel.core.channel.states import ChannelState
 from tunnel.core.errors import PeerViolation
+from tunnel.core.identifiers import RequestId
 from tunnel.core.wire.control import AgentHello, StubHello
 from tunnel.core.wire.exchange import Head
 
@@ -47,7 +48,7 @@ class Channel:
         expected: the stub instance and worker that the session is with.
     """
 
-    __slots__ = ("_expected", "_pool", "core", "speaker", "stream", "write_paused")
+    __slots__ = ("_answered", "_answering", "_expected", "_pool", "core", "speaker", "stream", "write_paused")
 
     stream: ByteStream
 
@@ -55,6 +56,8 @@ class Channel:
         self._pool = pool
         self._expected = expected
         self.core = AgentChannel()
+        self._answering: RequestId | None = None
+        self._answered: RequestId | None = None
         self.speaker: Speaker | None = None
         self.write_paused = False
 
@@ -83,6 +86,8 @@ class Channel:
 
     def start(self, head: Head) -> None:
         """Begin a response."""
+        self._answered = None
+        self._answering = head.id
         self.stream.write(self.core.send_head(head))
 
     def data(self, data: bytes | memoryview) -> None:
@@ -93,6 +98,7 @@ class Channel:
     def end(self) -> None:
         """End the response; the channel goes back to the pool, after the stub's DONE where it must."""
         self.stream.write(self.core.send_end())
+        self._answered = self._answering
         self.speaker = None
         if self.core.state is ChannelState.IDLE:
             self._pool.idle(self)
@@ -124,6 +130,8 @@ class Channel:
             self.speaker.channel_write_resumed()
 
     def stream_closed(self, error: Exception | None) -> None:
+        if error is not None and self._answered is not None:
+            self._pool.answer_lost(self._answered)
         self._gone(f"the response channel broke: {error}" if error else "the response channel closed")
 
     def _gone(self, reason: str) -> None:
@@ -155,6 +163,7 @@ class ChannelPool:
         limit: int,
     ) -> None:
         self._stub = stub
+        self.on_answer_lost: Callable[[RequestId], None] | None = None
         self._dial_channel = dial
         self._tasks = tasks
         self._floor = floor
@@ -169,6 +178,12 @@ class ChannelPool:
         self._peak = 0
         self._peak_at = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
+
+    def answer_lost(self, request: RequestId) -> None:
+        """A channel broke behind its last answer, which may not have reached the stub; it would wait for ever. `on_answer_lost`
+        tells it, and where the answer did arrive the stub does not mind."""
+        if self.on_answer_lost is not None:
+            self.on_answer_lost(request)
 
     @property
     def in_use(self) -> int:

@@ -168,6 +168,7 @@ class AgentLink:
         self.stub = hello
         self._hello_timer.cancel()
         self.channels = self._make_channels(hello)
+        self.channels.on_answer_lost = self._answer_lost
         own = f"cluster-tunnel/{version('cluster-tunnel')}"
         self._core.send_hello(AgentHello(name=self._settings.name, software=own))
         self.runner.flush_soon()
@@ -226,6 +227,10 @@ class AgentLink:
             self._core.refuse_body(number)
             self._core.send_refused(Refused(number, retryable, refusal.code, refusal.message))
             self.runner.flush_soon()
+
+    def _answer_lost(self, number: RequestId) -> None:
+        lost = BadGateway("the response channel broke; whether the answer arrived is not known")
+        self.refuse(number, lost, retryable=False)
 
     @property
     def renews_credential(self) -> bool:

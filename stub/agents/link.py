@@ -127,9 +127,7 @@ class AgentLink:
     def cancel(self, number: RequestId) -> None:
         """The answer is no longer wanted; one that is already under way is thrown away when it comes."""
         if self._waiting.pop(number, None) is not None:
-            self._cancelled[number] = None
-            if len(self._cancelled) > _CANCELLED_KEPT:
-                self._cancelled.popitem(last=False)
+            self._note_cancelled(number)
             self.withdraw(number)
 
     def withdraw(self, number: RequestId) -> None:
@@ -137,6 +135,11 @@ class AgentLink:
         if not self.runner.closed:
             self._core.send_cancel(number)
             self.runner.flush_soon()
+
+    def _note_cancelled(self, number: RequestId) -> None:
+        self._cancelled[number] = None
+        if len(self._cancelled) > _CANCELLED_KEPT:
+            self._cancelled.popitem(last=False)
 
     def take(self, number: RequestId) -> Asker | None:
         """Return who asked `number`, once; None where it was cancelled meanwhile.
@@ -217,6 +220,8 @@ class AgentLink:
         self._cancelled.pop(refused.id, None)
         asker = self._waiting.pop(refused.id, None)
         if asker is not None:
+            # Its answer may still be under way, on a channel that broke behind it: late, but no offence.
+            self._note_cancelled(refused.id)
             asker.refused(refused)
 
     def _body_refused(self, number: RequestId) -> None:

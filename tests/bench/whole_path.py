@@ -59,7 +59,12 @@ class Tunnel:
     """Stub, agent and upstream, and a context for users."""
 
     def __init__(self, stack: ExitStack, folder: Path) -> None:
-        for words in (["init"], ["server", "--host", "localhost"], ["agent", "bench"], ["user", "alice", "-g", "devs"]):
+        for words in (
+            ["init"],
+            ["server", "--host", "localhost"],
+            ["agent", "bench"],
+            ["user", "alice", "-g", "devs"],
+        ):
             subprocess.run(
                 [*map(str, tunnel("certs", *words, "--dir", folder))], check=True, capture_output=True
             )

@@ -24,6 +24,8 @@ class ReadBuffer(threading.local):
         self._incoming = memoryview(bytearray(INCOMING_BYTES))
         # A read decrypts to less than itself, but may complete a record whose beginning came before.
         self.plaintext = memoryview(bytearray(INCOMING_BYTES + RECORD_BYTES))
+        self.plaintext_room = len(self.plaintext) - RECORD_BYTES
+        """With more than this in `plaintext`, the next record may not fit."""
         self._windows: dict[int, memoryview] = {}
 
     def window(self, size: int) -> memoryview:

@@ -252,7 +252,8 @@ class TlsStream(BaseStream):
         filled = position = 0
         missing = self._missing
         for _ in range(RECORDS_PER_TURN):
-            if position >= size:
+            # What came behind a handshake may be more than one read, and a record that finds no room would read as the end.
+            if position >= size or filled > READ_BUFFER.plaintext_room:
                 break
             if not missing:
                 if self._header or size - position < HEADER_BYTES:

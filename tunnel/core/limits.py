@@ -68,7 +68,7 @@ SESSION_WINDOW_BYTES: Final = 2**31 - 1
 WRITE_HIGH_BYTES: Final = 64 * KIB
 """Bodies are written to a session only while less than this waits in front of them, so a request never waits behind more."""
 
-READ_BUDGET_BYTES: Final = 32 * KIB
+READ_BUDGET_BYTES: Final = 64 * KIB
 """What one stream may deliver in one turn of the event loop before the others get theirs."""
 
 PING_SECONDS: Final = 5.0

@@ -289,6 +289,19 @@ async def test_who_speaks_hears_that_the_channel_is_lost(tasks: asyncio.TaskGrou
     assert speaker.heard == ["the response channel broke: reset"]
 
 
+async def test_an_answer_behind_which_the_channel_broke_is_reported_as_lost(tasks: asyncio.TaskGroup) -> None:
+    stub = await filled(tasks)
+    lost: list[RequestId] = []
+    stub.pool.on_answer_lost = lost.append
+    (speaker,) = taken(stub)
+    assert speaker.channel is not None
+    stream: Any = speaker.channel.stream
+    used_up(speaker)
+    stub.streams.remove(stream)
+    stream.lose(ConnectionResetError("reset"))
+    assert lost == [RequestId(1)]
+
+
 async def test_a_stub_that_breaks_the_protocol_loses_the_channel(tasks: asyncio.TaskGroup) -> None:
     stub = await filled(tasks)
     (speaker,) = taken(stub)

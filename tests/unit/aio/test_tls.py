@@ -14,6 +14,7 @@ from tests.unit.aio.transport import FakeTransport, Owner, turns
 from tunnel.aio import handshake
 from tunnel.aio.basestream import BaseStream
 from tunnel.aio.errors import HandshakeFailed, TlsBroken, TruncatedError
+from tunnel.aio.readbuffer import RECORD_BYTES
 from tunnel.aio.sockets import PLAIN_LEG
 from tunnel.aio.tls import CONTROL_BYTES, RECORDS_PER_TURN, TlsStream, capture_server_name
 
@@ -195,6 +196,20 @@ async def test_what_comes_right_behind_the_handshake_is_delivered(link: Callable
     assert joined.owner.data == b"earlybird"
     assert joined.owner.calls[0] == "opened"
     assert joined.owner.calls[-1] == "ended"
+
+
+async def test_more_than_the_plaintext_buffer_behind_the_handshake_is_not_taken_for_an_end(
+    link: Callable[..., Link],
+) -> None:
+    joined = link(read_budget=256 * 1024)
+    joined.transport.arrive(joined.peer.handshake())
+    await turns()
+    joined.peer.incoming.write(joined.transport.take())
+    records = [b"x" * RECORD_BYTES] * 20  # 320 KiB; the buffer has 272
+    joined.transport.arrive(joined.peer.handshake() + joined.peer.encrypt(*records))
+    await turns(20)
+    assert len(joined.owner.data) == 20 * RECORD_BYTES
+    assert "ended" not in joined.owner.calls
 
 
 async def test_writes_of_one_turn_share_a_record_and_a_write(link: Callable[..., Link]) -> None:

@@ -110,6 +110,13 @@ async def test_a_cancelled_request_is_cancelled_at_the_agent_and_its_late_answer
     assert agent.link.take(number) is None
 
 
+async def test_a_refusal_and_then_the_answer_it_could_not_know_of_is_no_violation(agent: FarAgent) -> None:
+    number = ask(agent.link, asker := Asking())
+    agent.link.session_event(Refused(number, retryable=False, code=502, message="the channel broke"))
+    assert asker.heard
+    assert agent.link.take(number) is None
+
+
 async def test_cancelling_what_is_answered_says_nothing(agent: FarAgent) -> None:
     number = ask(agent.link, Asking())
     agent.link.take(number)
