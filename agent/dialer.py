@@ -4,10 +4,12 @@ import asyncio
 import logging
 import random
 import ssl
+from typing import TYPE_CHECKING
 
 from agent.ceiling import Ceiling, open_ceiling
 from agent.channels import Channel, ChannelPool
 from agent.inspection import Inspection
+from agent.measures import AgentMeasures
 from agent.session import AgentLink, Fence
 from agent.settings import AgentSettings
 from agent.upstream.pool import UpstreamPool
@@ -20,6 +22,9 @@ from tunnel.aio.stream import StreamHandler
 from tunnel.core.wire.control import CHANNEL_ALPN, SESSION_ALPN, StubHello
 from tunnel.kit.backoff import Backoff
 from tunnel.kit.values import Address
+
+if TYPE_CHECKING:
+    from tunnel.aio.admin import AdminListener
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +52,7 @@ class Agent:
         self._loop = asyncio.get_running_loop()
         self._session_context = self._context(SESSION_ALPN)
         self._channel_context = self._context(CHANNEL_ALPN)
-        self._upstream = UpstreamPool(
+        self.upstream = UpstreamPool(
             target, tasks, limit=settings.upstream_connections, connect_seconds=settings.connect_timeout
         )
         ceiling = Ceiling(impersonate=settings.mode == "impersonate", file=open_ceiling(settings.ceiling))
@@ -90,7 +95,7 @@ class Agent:
 
         link = AgentLink(
             self._settings,
-            self._upstream,
+            self.upstream,
             self._inspection,
             self._target.credential,
             self._fence,
@@ -122,6 +127,14 @@ class Agent:
             options=TUNNEL_LEG,
         )
 
+    def problem(self) -> str | None:
+        """Return why this agent cannot serve, or None."""
+        if self._draining:
+            return "draining"
+        if not self.upstream.reachable:
+            return "the apiserver cannot be reached"
+        return None if any(link.stub is not None for link in self.links) else "no session with a stub"
+
     async def drain(self, grace_seconds: float) -> None:
         """Ask for no new requests and let what runs finish within the grace."""
         self._draining = True
@@ -139,7 +152,18 @@ class Agent:
         """End everything at once."""
         for link in list(self.links):
             link.stop("this agent shut down")
-        self._upstream.close()
+        self.upstream.close()
+
+
+async def _start_admin(agent: Agent, settings: AgentSettings) -> "AdminListener | None":
+    if settings.admin_listen is None:
+        return None
+    # aiohttp takes 17 MiB, which an agent without these endpoints does not need.
+    from tunnel.aio.admin import AdminListener
+
+    admin = AdminListener(agent.problem, AgentMeasures(agent).render)
+    await admin.start(settings.admin_listen)
+    return admin
 
 
 async def run(settings: AgentSettings, stopping: asyncio.Event) -> None:
@@ -156,6 +180,7 @@ async def run(settings: AgentSettings, stopping: asyncio.Event) -> None:
     try:
         async with asyncio.TaskGroup() as tasks:
             agent = Agent(settings, target, tasks)
+            admin = await _start_admin(agent, settings)
             for address in settings.stub:
                 tasks.create_task(agent.serve_stub(address), name=f"serve {address}")
             try:
@@ -163,6 +188,8 @@ async def run(settings: AgentSettings, stopping: asyncio.Event) -> None:
                 await agent.drain(settings.drain_grace)
             finally:
                 agent.stop()
+                if admin is not None:
+                    await admin.stop()
             raise Stopped
     except* Stopped:
         _log.info("stopped")

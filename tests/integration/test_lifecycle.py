@@ -42,7 +42,7 @@ async def test_200_mixed_requests_leave_nothing_behind(tunnel: Tunnel, upstream:
     link = tunnel.link
     await until(lambda: len(link.channels) == len(tunnel.agent.link.channels._open))
     assert len(tunnel.agent.link.channels._idle) == len(link.channels) <= 22
-    assert not tunnel.agent.agent._upstream._open - set(tunnel.agent.agent._upstream._idle)
+    assert not tunnel.agent.agent.upstream._open - set(tunnel.agent.agent.upstream._idle)
     await until(lambda: not tunnel.stub.office.connections)
     assert tunnel.audit.read_text().count("\n") == 200
 
