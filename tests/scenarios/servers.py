@@ -5,11 +5,15 @@ those that are free.
 """
 
 import socket
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.scenarios.kubectl import Kubectl
+
+PYTHON = os.path.realpath(sys.executable)
+"""Not the environment's link to it: a checkout may lie below /tmp, where the simulator's pods see a folder of their own."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ def file_server(kubectl: Kubectl, size_bytes: int) -> Server:
     make = f"mkdir -p {folder} && cd {folder} && echo hello > hello && dd if=/dev/zero of=large bs=1000000 count={size_bytes // 1_000_000}"
     serve = f"exec busybox httpd -f -p {port} -h {folder}"
     if kubectl.access.simulated:
-        serve = f"exec {sys.executable} -m http.server --bind 127.0.0.1 {port}"
+        serve = f"exec {PYTHON} -m http.server --bind 127.0.0.1 {port}"
     return Server(("sh", "-c", f"{make} && {serve}"), port)
 
 
@@ -44,6 +48,6 @@ def closing_server(kubectl: Kubectl, size_bytes: int) -> Server:
     if kubectl.access.simulated:
         # As text: a simulated pod need not see the folder of this file.
         source = Path(__file__).with_name("half_closing.py").read_text()
-        return Server((sys.executable, "-c", source, str(port), str(size_bytes)), port)
+        return Server((PYTHON, "-c", source, str(port), str(size_bytes)), port)
     send = f"dd if=/dev/zero bs=1000 count={size_bytes // 1000} 2>/dev/null"
     return Server(("sh", "-c", f"while true; do {send} | busybox nc -l -p {port} > /dev/null; done"), port)
