@@ -4,8 +4,8 @@ A real pod has busybox; a simulated one has this machine's Python and shares its
 those that are free.
 """
 
-import socket
 import os
+import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
