@@ -51,7 +51,7 @@ def test_up_passes_further_flags_on() -> None:
 
 
 def test_e2e_uses_the_kubeconfig_on_makes_command_line() -> None:
-    assert command("e2e", "KUBECONFIG=/x") == ".venv/bin/pytest tests/e2e --kubeconfig '/x'"
+    assert command("e2e", "KUBECONFIG=/x") == ".venv/bin/pytest tests/e2e -n 3 --kubeconfig '/x'"
 
 
 def test_e2e_never_uses_the_kubeconfig_of_the_environment() -> None:
