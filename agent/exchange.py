@@ -13,8 +13,8 @@ from tunnel.aio.splice import Splice
 from tunnel.core import limits
 from tunnel.core.errors import BadGateway, Refusal
 from tunnel.core.http.body import CHUNK_END, LAST_CHUNK, NONE, chunk_head, declared_length
-from tunnel.core.http.fields import check_upstream_fields, lookup, sanitise_response
-from tunnel.core.http.location import rewrite_location
+from tunnel.core.http.fields import check_upstream_fields, sanitise_response
+from tunnel.core.http.location import with_own_location
 from tunnel.core.http.message import Field, ResponseHead
 from tunnel.core.http.shapes import RESPONSE_SPECIAL, Shapes
 from tunnel.core.http.upgrade import (
@@ -181,7 +181,9 @@ class Exchange:
             check_upstream_fields(head.fields)
             if sum(len(name) + len(value) + 2 for name, value in head.fields) > _HEAD_ROOM:
                 raise BadGateway("the apiserver's answer has too large a head")
-            fields = self._with_own_location(_sanitise(head.fields))
+            fields = with_own_location(
+                _sanitise(head.fields), self._link.upstream_origin, b"", target=self.request.head.target
+            )
         if head.status == 101:
             assert self._upgrade is not None
             fields += upgrade_request_fields(self._upgrade)
@@ -191,18 +193,6 @@ class Exchange:
             length = BODY_UNKNOWN if declared is None or head.status == 204 else declared
         size = length if length >= 0 else BODY_UNKNOWN
         return Head(self.request.id, ResponseHead(head.status, fields), size, bodiless)
-
-    def _with_own_location(self, fields: list[Field]) -> list[Field]:
-        """A redirect to the apiserver itself loses its origin; one to anywhere else is refused (CVE-2022-3172)."""
-        if not lookup(fields, b"location"):
-            return fields
-        origin, path = self._link.upstream_origin, self.request.head.target.partition(b"?")[0]
-        return [
-            (name, rewrite_location(value, origin, b"", request_path=path))
-            if name.lower() == b"location"
-            else (name, value)
-            for name, value in fields
-        ]
 
     def _get_channel(self) -> None:
         channel = self._link.channels.take(self)

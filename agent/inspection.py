@@ -10,6 +10,7 @@ from tunnel.core.http.render import render_request
 from tunnel.core.http.shapes import REQUEST_SPECIAL, Shapes
 from tunnel.core.http.target import check_method, check_target
 from tunnel.core.http.upgrade import Upgrade, requested_upgrade, upgrade_request_fields
+from tunnel.core.identifiers import audit_text
 from tunnel.core.wire.exchange import BODY_UNKNOWN, Request
 
 
@@ -52,15 +53,11 @@ class Inspection:
         """Return the head for the apiserver: what was checked, and the cluster's credential, which is added last."""
         length = CHUNKED if request.body_length == BODY_UNKNOWN else request.body_length
         method = request.head.method
-        audit = request.audit.hex()
         own: list[Field] = [
             self._host,
             *fields,
             *self._credential.fields(now),
-            (
-                b"Audit-ID",
-                f"{audit[:8]}-{audit[8:12]}-{audit[12:16]}-{audit[16:20]}-{audit[20:]}".encode(),
-            ),
+            (b"Audit-ID", audit_text(request.audit).encode()),
             *(upgrade_request_fields(upgrade) if upgrade else request_framing(method, length)),
         ]
         return render_request(RequestHead(method, self._base_path + request.head.target, own))

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import IO
 
 from stub.front.exchange import Exchange
-from stub.front.office import FrontOffice
 from tunnel.core.http.kubernetes import parse_request_info
+from tunnel.core.identifiers import audit_text
 from tunnel.kit.failures import CommandFailed
 
 _log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class AuditLog:
         caller = exchange.caller
         return {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "auditID": FrontOffice.request_id(exchange.audit),
+            "auditID": audit_text(exchange.audit),
             "cluster": exchange.admitted.cluster if exchange.admitted else "",
             "user": caller.identity.user if caller else "",
             "groups": list(caller.identity.groups) if caller else [],

@@ -16,8 +16,8 @@ from tunnel.aio.stream import ByteStream
 from tunnel.core import limits
 from tunnel.core.errors import BadGateway, PeerViolation, Refusal, refusal_of
 from tunnel.core.http.body import CHUNKED
-from tunnel.core.http.fields import check_peer_fields, lookup
-from tunnel.core.http.location import rewrite_location
+from tunnel.core.http.fields import check_peer_fields
+from tunnel.core.http.location import with_own_location
 from tunnel.core.http.message import Field
 from tunnel.core.http.render import CONTINUE, render_response
 from tunnel.core.http.status import refusal_response
@@ -28,7 +28,7 @@ from tunnel.core.http.upgrade import (
     upgrade_outcome,
     upgrade_request_fields,
 )
-from tunnel.core.identifiers import RequestId
+from tunnel.core.identifiers import RequestId, audit_text
 from tunnel.core.wire.exchange import BODY_UNKNOWN, Head, Refused
 
 if TYPE_CHECKING:
@@ -288,19 +288,8 @@ class Exchange:
         if fields is None:
             check_peer_fields(response.fields)
             fields = self._front.office.sanitise_answer(response.fields)
-            fields = self._with_own_location(fields, admitted)
+            fields = with_own_location(fields, b"", admitted.prefix, target=admitted.head.target)
         return fields
-
-    def _with_own_location(self, fields: list[Field], admitted: Admitted) -> list[Field]:
-        if not lookup(fields, b"location"):
-            return fields
-        path = admitted.head.target.partition(b"?")[0]
-        return [
-            (name, rewrite_location(value, b"", admitted.prefix, request_path=path))
-            if name.lower() == b"location"
-            else (name, value)
-            for name, value in fields
-        ]
 
     def response_data(self, data: memoryview) -> None:
         self._taken += len(data)
@@ -330,7 +319,7 @@ class Exchange:
 
     def refuse(self, refusal: Refusal, hop: str = "stub") -> None:
         """Answer with a Status."""
-        request_id = self._front.office.request_id(self.audit)
+        request_id = audit_text(self.audit)
         head, body = refusal_response(refusal, hop=hop, request_id=request_id)
         upgrade = self.admitted is not None and self.admitted.upgrade is not None
         if refusal.close or upgrade or not self._body_complete:

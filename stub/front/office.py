@@ -94,12 +94,6 @@ class FrontOffice:
         """Return 16 bytes that name a request in every log."""
         return self._audit_prefix + next(self._audit_numbers).to_bytes(8)
 
-    @staticmethod
-    def request_id(audit: bytes) -> str:
-        """Return an audit id as text, as the apiserver's Audit-ID shows it."""
-        text = audit.hex()
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
     def find_agent(self, cluster: ClusterId, *, hidden: bool = False) -> AgentLink:
         """Return the agent to ask; of a hidden cluster, none was ever connected.
 

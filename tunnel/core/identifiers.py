@@ -15,6 +15,12 @@ InstanceId = NewType("InstanceId", str)
 _CLUSTER: Final = re.compile(r"[a-z0-9-]{1,63}\Z")
 
 
+def audit_text(audit: bytes) -> str:
+    """Return the 16 bytes that name a request as every log and the apiserver's Audit-ID show them: a UUID."""
+    text = audit.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
 def parse_cluster_id(text: str) -> ClusterId:
     """Return `text` as a cluster id.
 

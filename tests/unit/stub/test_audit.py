@@ -9,9 +9,9 @@ from typing import IO, Any, cast
 import pytest
 
 from stub.audit import AuditLog
-from stub.front.office import FrontOffice
 from tests.unit.fakes import Clock
 from tests.unit.stub.parts import BLUE, Stub
+from tunnel.core.identifiers import audit_text
 from tunnel.kit.failures import CommandFailed
 
 SECRET = "s3cr3t-t0ken"
@@ -65,7 +65,7 @@ async def test_a_line_says_who_asked_which_cluster_for_what_and_how_it_ended(
     entry = json.loads(file.getvalue())
     assert entry.pop("time").endswith("+00:00")
     assert entry == {
-        "auditID": FrontOffice.request_id(request.audit),
+        "auditID": audit_text(request.audit),
         "cluster": BLUE,
         "user": "alice",
         "groups": ["devs", "ops"],

@@ -1,7 +1,7 @@
 """A response channel as the agent sees it: it writes one response at a time and waits for the stub's DONE where it must."""
 
 from tunnel.core import limits
-from tunnel.core.channel.states import TRANSITIONS, ChannelInput, ChannelState
+from tunnel.core.channel.states import ChannelInput, ChannelState, receive_step, step
 from tunnel.core.errors import LocalMisuse, PeerViolation
 from tunnel.core.wire.control import AgentHello, Reject, StubHello
 from tunnel.core.wire.exchange import Head
@@ -50,9 +50,9 @@ class AgentChannel:
                     raise PeerViolation("a second HELLO on a response channel")
                 self.hello = StubHello.decode(payload)
             case FrameType.DONE:
-                self._receive_step(ChannelInput.DONE)
+                self.state = receive_step(self.state, ChannelInput.DONE)
             case FrameType.REJECT:
-                self._receive_step(ChannelInput.REJECT)
+                self.state = receive_step(self.state, ChannelInput.REJECT)
                 raise PeerViolation(f"the stub rejects the channel: {Reject.decode(payload).reason}")
             case _:
                 # Frames of a later version are skipped, so that either end can be upgraded first.
@@ -63,37 +63,27 @@ class AgentChannel:
         """Answer the stub's HELLO with the session's token; the channel is idle from here on."""
         if self.hello is None:
             raise LocalMisuse("HELLO before the stub's")
-        self._step(ChannelInput.HELLO)
+        self.state = step(self.state, ChannelInput.HELLO)
         return hello.encode()
 
     def send_head(self, head: Head) -> bytes:
         """Begin a response; behind a 101 the channel is raw."""
-        self._step(ChannelInput.HEAD_101 if head.response.status == 101 else ChannelInput.HEAD)
+        self.state = step(
+            self.state, ChannelInput.HEAD_101 if head.response.status == 101 else ChannelInput.HEAD
+        )
         self._small = head.small
         return head.encode()
 
     def send_end(self) -> bytes:
         """End the response; the channel is idle at once after a small one, else after DONE."""
-        self._step(ChannelInput.END_SMALL if self._small else ChannelInput.END_LARGE)
+        self.state = step(self.state, ChannelInput.END_SMALL if self._small else ChannelInput.END_LARGE)
         return END_FRAME
 
     def send_abort(self) -> bytes:
         """Break the response off; the channel must be closed behind it."""
-        self._step(ChannelInput.ABORT)
+        self.state = step(self.state, ChannelInput.ABORT)
         return ABORT_FRAME
 
     def close(self) -> None:
         """Note that the connection is gone."""
-        self._step(ChannelInput.CLOSE)
-
-    def _step(self, what: ChannelInput) -> None:
-        try:
-            self.state = TRANSITIONS[self.state, what]
-        except KeyError:
-            raise LocalMisuse(f"{what.name} in state {self.state.name}") from None
-
-    def _receive_step(self, what: ChannelInput) -> None:
-        try:
-            self.state = TRANSITIONS[self.state, what]
-        except KeyError:
-            raise PeerViolation(f"{what.name} on a response channel in state {self.state.name}") from None
+        self.state = step(self.state, ChannelInput.CLOSE)

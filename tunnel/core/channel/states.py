@@ -8,6 +8,8 @@ enums are hashed in Python. docs/protocol.md shows the same table and a test com
 from enum import IntEnum, auto
 from typing import Final
 
+from tunnel.core.errors import LocalMisuse, PeerViolation
+
 
 class ChannelState(IntEnum):
     """Where a response channel stands."""
@@ -52,3 +54,19 @@ TRANSITIONS: Final[dict[tuple[ChannelState, ChannelInput], ChannelState]] = {
     **{(state, _I.REJECT): _S.CLOSED for state in (_S.GREETING, _S.IDLE, _S.RESPONDING, _S.ENDED)},
     **{(state, _I.CLOSE): _S.CLOSED for state in ChannelState},
 }
+
+
+def step(state: ChannelState, what: ChannelInput) -> ChannelState:
+    """Return the state behind something that this end does. Raises LocalMisuse where the table does not have it."""
+    try:
+        return TRANSITIONS[state, what]
+    except KeyError:
+        raise LocalMisuse(f"{what.name} in state {state.name}") from None
+
+
+def receive_step(state: ChannelState, what: ChannelInput) -> ChannelState:
+    """Return the state behind something that the peer did. Raises PeerViolation where the table does not have it."""
+    try:
+        return TRANSITIONS[state, what]
+    except KeyError:
+        raise PeerViolation(f"{what.name} on a response channel in state {state.name}") from None

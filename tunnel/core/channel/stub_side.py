@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from tunnel.core import limits
-from tunnel.core.channel.states import TRANSITIONS, ChannelInput, ChannelState
-from tunnel.core.errors import LocalMisuse, PeerViolation
+from tunnel.core.channel.states import ChannelInput, ChannelState, receive_step, step
+from tunnel.core.errors import PeerViolation
 from tunnel.core.wire.control import AgentHello, Reject
 from tunnel.core.wire.exchange import BODY_UNKNOWN, Head
 from tunnel.core.wire.framing import FRAME_HEADER, FrameType, encode_frame
@@ -93,7 +93,7 @@ class StubChannel:
 
     def send_done(self) -> bytes:
         """Say that the client has taken the response; the agent may use the channel again."""
-        self._step(ChannelInput.DONE)
+        self.state = step(self.state, ChannelInput.DONE)
         return encode_frame(FrameType.DONE)
 
     @property
@@ -103,19 +103,7 @@ class StubChannel:
 
     def close(self) -> None:
         """Note that the connection is gone."""
-        self._step(ChannelInput.CLOSE)
-
-    def _step(self, what: ChannelInput) -> None:
-        try:
-            self.state = TRANSITIONS[self.state, what]
-        except KeyError:
-            raise LocalMisuse(f"{what.name} in state {self.state.name}") from None
-
-    def _receive_step(self, what: ChannelInput) -> None:
-        try:
-            self.state = TRANSITIONS[self.state, what]
-        except KeyError:
-            raise PeerViolation(f"{what.name} on a response channel in state {self.state.name}") from None
+        self.state = step(self.state, ChannelInput.CLOSE)
 
     def _pass_data(self, data: memoryview, position: int, end: int, events: list[ChannelEvent]) -> int:
         stop = min(end, position + self._data_left)
@@ -172,7 +160,7 @@ class StubChannel:
             raise PeerViolation(f"frame of type {kind:#04x} announces {length} bytes, above {_LARGEST_FRAME}")
 
     def _begin_data(self, length: int) -> None:
-        self._receive_step(ChannelInput.DATA)
+        self.state = receive_step(self.state, ChannelInput.DATA)
         if length > limits.FRAME_BYTES:
             raise PeerViolation(f"DATA announces {length} bytes, above {limits.FRAME_BYTES}")
         if self._length_left != BODY_UNKNOWN:
@@ -189,13 +177,13 @@ class StubChannel:
                 self._take_end()
                 events.append(_ENDED)
             case FrameType.ABORT:
-                self._receive_step(ChannelInput.ABORT)
+                self.state = receive_step(self.state, ChannelInput.ABORT)
                 events.append(ResponseAborted())
             case FrameType.HELLO:
-                self._receive_step(ChannelInput.HELLO)
+                self.state = receive_step(self.state, ChannelInput.HELLO)
                 events.append(ChannelGreeted(AgentHello.decode(payload)))
             case FrameType.REJECT:
-                self._receive_step(ChannelInput.REJECT)
+                self.state = receive_step(self.state, ChannelInput.REJECT)
                 raise PeerViolation(f"the agent rejects the channel: {Reject.decode(payload).reason}")
             case _:
                 # Frames of a later version are skipped, so that either end can be upgraded first.
@@ -203,12 +191,16 @@ class StubChannel:
 
     def _take_head(self, payload: bytes) -> ResponseStarted:
         head = Head.decode(payload)
-        self._receive_step(ChannelInput.HEAD_101 if head.response.status == 101 else ChannelInput.HEAD)
+        self.state = receive_step(
+            self.state, ChannelInput.HEAD_101 if head.response.status == 101 else ChannelInput.HEAD
+        )
         self._length_left = 0 if head.bodiless else head.length
         self._small = head.small
         return ResponseStarted(head)
 
     def _take_end(self) -> None:
-        self._receive_step(ChannelInput.END_SMALL if self._small else ChannelInput.END_LARGE)
+        self.state = receive_step(
+            self.state, ChannelInput.END_SMALL if self._small else ChannelInput.END_LARGE
+        )
         if self._length_left > 0:
             raise PeerViolation(f"END {self._length_left} bytes before the response's length")

@@ -4,6 +4,8 @@ import re
 from typing import Final
 
 from tunnel.core.errors import BadGateway
+from tunnel.core.http.fields import lookup
+from tunnel.core.http.message import Field
 from tunnel.core.http.target import climbs_above_root
 
 _SCHEME: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -42,6 +44,30 @@ def rewrite_location(
         return value
     _refuse_climbing(prefix, path)
     return prefix + value
+
+
+def with_own_location(
+    fields: list[Field], upstream_origin: bytes, prefix: bytes, *, target: bytes
+) -> list[Field]:
+    """Return `fields` with each Location as `rewrite_location` leaves it; the very list where there is none.
+
+    Args:
+        fields: of an answer.
+        upstream_origin, prefix: see `rewrite_location`.
+        target: what was asked for, without the prefix.
+
+    Raises:
+        BadGateway: see `rewrite_location`.
+    """
+    if not lookup(fields, b"location"):
+        return fields
+    path = target.partition(b"?")[0]
+    return [
+        (name, rewrite_location(value, upstream_origin, prefix, request_path=path))
+        if name.lower() == b"location"
+        else (name, value)
+        for name, value in fields
+    ]
 
 
 def _own_path(value: bytes, upstream_origin: bytes) -> bytes:

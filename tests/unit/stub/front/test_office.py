@@ -2,11 +2,11 @@
 
 import pytest
 
-from stub.front.office import RECENTLY_SECONDS, STARTING_SECONDS, FrontOffice
+from stub.front.office import RECENTLY_SECONDS, STARTING_SECONDS
 from tests.unit.fakes import Clock
 from tests.unit.stub.parts import BLUE, Stub
 from tunnel.core.errors import NotFound, Refusal, Unavailable
-from tunnel.core.identifiers import ClusterId
+from tunnel.core.identifiers import ClusterId, audit_text
 
 RED = ClusterId("red")
 
@@ -81,7 +81,7 @@ async def test_audit_ids_differ_and_read_as_uuids(stub: Stub) -> None:
     ids = {stub.office.new_audit_id() for _ in range(100)}
     assert len(ids) == 100
     assert {len(audit) for audit in ids} == {16}
-    text = FrontOffice.request_id(bytes(range(16)))
+    text = audit_text(bytes(range(16)))
     assert text == "00010203-0405-0607-0809-0a0b0c0d0e0f"
 
 
