@@ -174,6 +174,7 @@ class ChannelPool:
         self._greeting: set[Channel] = set()
         self._waiting: deque[Speaker] = deque()
         self._dialling = 0
+        self._held_until = 0.0
         self._closed = False
         self._peak = 0
         self._peak_at = self._loop.time()
@@ -223,16 +224,23 @@ class ChannelPool:
             self._idle.append(channel)
 
     def gone(self, channel: Channel) -> None:
-        """A channel is closed, or was given up to a pipe."""
-        self._open.discard(channel)
+        """A channel is closed, or was given up to a pipe. It may be said more than once: that a stream ended, then that it closed."""
+        if channel not in self._open:
+            return
+        self._open.remove(channel)
         if channel in self._idle:
             self._idle.remove(channel)
         if channel in self._greeting:
             # The stub turned it away; the next one at once would be turned away as fast as we can dial.
             self._greeting.remove(channel)
-            self._loop.call_later(RETRY_SECONDS, self.fill)
+            self._hold()
         else:
             self.fill()
+
+    def _hold(self) -> None:
+        """Dial ahead no more for a while; whoever waits for a channel still has one dialled, once for each request."""
+        self._held_until = self._loop.time() + RETRY_SECONDS
+        self._loop.call_at(self._held_until, self.fill)
 
     def misdirected(self, channel: Channel) -> None:
         """A channel reached another stub than the session's."""
@@ -260,12 +268,12 @@ class ChannelPool:
             self._greeting.discard(channel)
             _log.info("a response channel could not be dialled", extra={"reason": str(error)})
             if not self._closed:
-                self._loop.call_later(RETRY_SECONDS, self.fill)
+                self._hold()
             return
         self._dialling -= 1
         if self._closed:
             channel.stream.abort()
-        else:
+        elif self._loop.time() >= self._held_until:
             self.fill()
 
     def _wanted(self) -> int:
