@@ -6,6 +6,7 @@ from typing import Final
 
 from tunnel.core.errors import BadRequest, Forbidden, PeerViolation
 from tunnel.core.http.message import Field
+from tunnel.core.http.render import field_lines
 from tunnel.core.identity import Identity, impersonation_fields
 from tunnel.core.policy.ceiling import CeilingRules, parse_ceiling
 from tunnel.core.policy.decision import Decision
@@ -40,25 +41,25 @@ class Ceiling:
         self._file = file
         self._rules = CeilingRules()
         self._limits_requests = False
-        self._decided: dict[bytes, list[Field]] = {}
+        self._decided: dict[bytes, bytes] = {}
         self._judged: dict[tuple[bytes, bytes, bool], Decision] = {}
         self._refresh()
 
-    def caller_fields(self, caller: bytes) -> list[Field]:
-        """Return the fields for a REQUEST's caller block; the same block is decided about once.
+    def caller_lines(self, caller: bytes) -> bytes:
+        """Return the field lines for a REQUEST's caller block; the same block is decided about once.
 
         Raises:
             Forbidden: the caller is above the ceiling.
             BadRequest: the block names no user, or something this version does not know.
         """
         self._refresh()
-        fields = self._decided.get(caller)
-        if fields is None:
-            fields = self._decide(caller)
+        lines = self._decided.get(caller)
+        if lines is None:
+            lines = field_lines(self._decide(caller))
             if len(self._decided) >= _CACHED:
                 self._decided.clear()
-            self._decided[caller] = fields
-        return fields
+            self._decided[caller] = lines
+        return lines
 
     def check_request(self, method: bytes, target: bytes, *, upgrade: bool) -> None:
         """Refuse what nobody may ask.

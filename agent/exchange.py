@@ -60,16 +60,14 @@ class Exchange:
     Args:
         link: the session it came from.
         request: what the stub asks.
-        upgrade, fields: what inspection made of it.
+        upgrade, lines: what inspection made of it.
     """
 
-    def __init__(
-        self, link: "AgentLink", request: Request, upgrade: Upgrade | None, fields: list[Field]
-    ) -> None:
+    def __init__(self, link: "AgentLink", request: Request, upgrade: Upgrade | None, lines: bytes) -> None:
         self._link = link
         self.request = request
         self._upgrade = upgrade
-        self._fields = fields
+        self._lines = lines
         self.phase = Phase.CONNECTING
         self._connection: UpstreamConnection | None = None
         self._channel: Channel | None = None
@@ -97,7 +95,7 @@ class Exchange:
         self._connection = connection
         self.phase = Phase.SENT
         request = self.request
-        head = self._link.render(request, self._fields, self._upgrade)
+        head = self._link.render(request, self._lines, self._upgrade)
         connection.begin(self, request.head.method, head + request.body, whole=not request.body_stream)
         pieces, self._body = self._body, []
         for piece in pieces:

@@ -5,8 +5,8 @@ from agent.upstream.credential import Credential
 from tunnel.core.errors import BadRequest, HeadTooLarge
 from tunnel.core.http.body import CHUNKED, request_framing
 from tunnel.core.http.fields import field_fault, sanitise_request
-from tunnel.core.http.message import Field, RequestHead
-from tunnel.core.http.render import render_request
+from tunnel.core.http.message import Field
+from tunnel.core.http.render import field_lines, render_request
 from tunnel.core.http.shapes import REQUEST_SPECIAL, Shapes
 from tunnel.core.http.target import check_method, check_target
 from tunnel.core.http.upgrade import Upgrade, requested_upgrade, upgrade_request_fields
@@ -26,12 +26,12 @@ class Inspection:
     def __init__(self, ceiling: Ceiling, credential: Credential, host: bytes, base_path: bytes = b"") -> None:
         self._ceiling = ceiling
         self._credential = credential
-        self._host: Field = (b"Host", host)
+        self._host = b"Host: %b\r\n" % host
         self._base_path = base_path
         self._shapes = Shapes(_sanitise, REQUEST_SPECIAL)
 
-    def check(self, request: Request) -> tuple[Upgrade | None, list[Field]]:
-        """Return the upgrade a request asks for and the fields that may travel on.
+    def check(self, request: Request) -> tuple[Upgrade | None, bytes]:
+        """Return the upgrade a request asks for, and the lines of the fields that may travel on with those that name its caller.
 
         Raises:
             Refusal: the request is malformed, or above the ceiling; nothing of it may reach the apiserver.
@@ -39,28 +39,35 @@ class Inspection:
         head = request.head
         check_method(head.method)
         check_target(head.target)
-        fields = self._shapes.quick(head.fields)
-        if fields is None:
+        lines = self._shapes.lines(head.block)
+        if lines is None:
             fault = field_fault(head.fields)
             if fault is not None:
                 raise (HeadTooLarge if fault.too_large else BadRequest)(fault.text)
-            fields = _sanitise(head.fields)
-        fields += self._ceiling.caller_fields(request.caller)
+            lines = field_lines(_sanitise(head.fields))
+        lines += self._ceiling.caller_lines(request.caller)
         self._ceiling.check_request(head.method, head.target, upgrade=request.upgrade)
-        return _upgrade(request), fields
+        return _upgrade(request), lines
 
-    def render(self, request: Request, fields: list[Field], upgrade: Upgrade | None, now: float) -> bytes:
+    def render(self, request: Request, lines: bytes, upgrade: Upgrade | None, now: float) -> bytes:
         """Return the head for the apiserver: what was checked, and the cluster's credential, which is added last."""
-        length = CHUNKED if request.body_length == BODY_UNKNOWN else request.body_length
         method = request.head.method
-        own: list[Field] = [
+        return render_request(
+            method,
+            self._base_path + request.head.target,
             self._host,
-            *fields,
-            *self._credential.fields(now),
-            (b"Audit-ID", audit_text(request.audit).encode()),
-            *(upgrade_request_fields(upgrade) if upgrade else request_framing(method, length)),
-        ]
-        return render_request(RequestHead(method, self._base_path + request.head.target, own))
+            lines,
+            field_lines(self._credential.fields(now)),
+            b"Audit-ID: %b\r\n" % audit_text(request.audit).encode(),
+            _framing(request, upgrade),
+        )
+
+
+def _framing(request: Request, upgrade: Upgrade | None) -> bytes:
+    if upgrade is not None:
+        return field_lines(upgrade_request_fields(upgrade))
+    length = CHUNKED if request.body_length == BODY_UNKNOWN else request.body_length
+    return field_lines(request_framing(request.head.method, length))
 
 
 def _sanitise(fields: list[Field]) -> list[Field]:

@@ -15,7 +15,6 @@ from agent.upstream.pool import UpstreamPool
 from tunnel.aio.session import SessionRunner
 from tunnel.core import limits
 from tunnel.core.errors import BadGateway, Refusal, TooManyRequests, Unavailable
-from tunnel.core.http.message import Field
 from tunnel.core.http.upgrade import Upgrade
 from tunnel.core.identifiers import RequestId
 from tunnel.core.session.agent_side import AgentSession
@@ -183,11 +182,11 @@ class AgentLink:
     def _request(self, request: Request) -> None:
         try:
             self._check_state(request)
-            upgrade, fields = self._inspection.check(request)
+            upgrade, lines = self._inspection.check(request)
         except Refusal as refusal:
             self.refuse(request.id, refusal, retryable=isinstance(refusal, Unavailable | TooManyRequests))
             return
-        exchange = Exchange(self, request, upgrade, fields)
+        exchange = Exchange(self, request, upgrade, lines)
         self._exchanges[request.id] = exchange
         self.idle.clear()
         exchange.start()
@@ -212,9 +211,9 @@ class AgentLink:
         if exchange is not None:
             what(exchange)
 
-    def render(self, request: Request, fields: list[Field], upgrade: Upgrade | None) -> bytes:
+    def render(self, request: Request, lines: bytes, upgrade: Upgrade | None) -> bytes:
         """Return the head for the apiserver, with the credential of this moment."""
-        return self._inspection.render(request, fields, upgrade, self._loop.time())
+        return self._inspection.render(request, lines, upgrade, self._loop.time())
 
     def body_consumed(self, number: RequestId, amount: int) -> None:
         """The apiserver took part of a body."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from certs.errors import PeerRefused
 from certs.peer import PeerCertificate, PeerReader, user_names
+from stub.front.known import KnownHeads
 from tunnel.aio.stream import TlsFacts
-from tunnel.core.errors import Forbidden, NotFound, Unauthorized, WrongCluster
+from tunnel.core.errors import Forbidden, NotFound, Refusal, Unauthorized, WrongCluster
 from tunnel.core.http.body import expects_continue, request_body
 from tunnel.core.http.fields import check_request_fields, lookup, sanitise_request
 from tunnel.core.http.message import Field, RequestHead
@@ -44,6 +45,7 @@ class Admitted:
 
     Attributes:
         cluster: where it goes.
+        target: as received.
         prefix: the path prefix that named the cluster, or empty; a Location gains it.
         head: what the agent gets: target without the prefix, sanitised fields.
         body_length: bytes, or CHUNKED.
@@ -53,6 +55,7 @@ class Admitted:
     """
 
     cluster: ClusterId
+    target: bytes
     prefix: bytes
     head: RequestHead
     body_length: int
@@ -95,6 +98,7 @@ class Admission:
         self._peers = peers
         self._access = access
         self._shapes = Shapes(self._sanitise, REQUEST_SPECIAL, REQUEST_ONCE, REQUEST_NEVER_TWICE)
+        self._heads = KnownHeads()
 
     @property
     def rules(self) -> AdmissionRules:
@@ -133,13 +137,33 @@ class Admission:
         if not caller.peer.valid_at(now):
             raise Unauthorized(caller.peer.problem_at(now) or "the client certificate is not valid now")
 
-    def admit(self, raw: RequestHead, *, version_1_1: bool, server_name: str | None) -> Admitted:
+    def recognise(self, data: bytes, server_name: str | None) -> Admitted | None:
+        """Return what is asked in a read whose like was admitted before; None where it has to be parsed.
+
+        Args:
+            data: all that was read, behind the end of the request before.
+            server_name: the SNI of the connection.
+        """
+        known = self._heads.recognise(data)
+        if known is None:
+            return None
+        try:
+            cluster, prefix, target = self._route(known.target, known.host, server_name)
+        except Refusal:
+            return None  # the long way says it
+        head = RequestHead(known.method, target, block=known.block)
+        return Admitted(cluster, known.target, prefix, head, 0, None, expects_continue=False)
+
+    def admit(
+        self, raw: RequestHead, *, version_1_1: bool, server_name: str | None, data: bytes = b""
+    ) -> Admitted:
         """Return what a request asks for.
 
         Args:
             raw: as received.
             version_1_1: False for HTTP/1.0.
             server_name: the SNI of the connection.
+            data: the read in which it came; empty where it came with others or in pieces.
 
         Raises:
             Refusal: it is malformed, ambiguous, or not carried.
@@ -148,6 +172,8 @@ class Admission:
         check_target(raw.target)
         fields = self._shapes.quick(raw.fields)
         if fields is not None:
+            if data and version_1_1:
+                self._heads.learn(data, raw, fields)
             return self._admitted(raw, fields, server_name, 0, None, waits=False)
         check_request_fields(raw.fields, version_1_1=version_1_1)
         body_length = request_body(version_1_1, raw.fields)
@@ -195,17 +221,22 @@ class Admission:
         *,
         waits: bool,
     ) -> Admitted:
-        cluster, prefix, target = self._route(raw, server_name)
-        return Admitted(cluster, prefix, RequestHead(raw.method, target, fields), body_length, upgrade, waits)
+        hosts = lookup(raw.fields, b"host")
+        cluster, prefix, target = self._route(raw.target, hosts[0] if hosts else None, server_name)
+        head = RequestHead(raw.method, target, fields)
+        return Admitted(cluster, raw.target, prefix, head, body_length, upgrade, waits)
 
-    def _route(self, raw: RequestHead, server_name: str | None) -> tuple[ClusterId, bytes, bytes]:
+    def _route(
+        self, target: bytes, host: bytes | None, server_name: str | None
+    ) -> tuple[ClusterId, bytes, bytes]:
         """The cluster is whichever of SNI, Host and path names one; two different ones are refused."""
-        by_path, rest = split_cluster(raw.target)
+        by_path, rest = split_cluster(target)
         domain = self._rules.domain
+        if domain is None and by_path is None and self._rules.default_cluster is not None:
+            return self._rules.default_cluster, b"", rest
         by_host = by_sni = None
         if domain is not None:
-            hosts = lookup(raw.fields, b"host")
-            by_host = host_cluster(hosts[0], domain) if hosts else None
+            by_host = host_cluster(host, domain) if host is not None else None
             by_sni = host_cluster(server_name.encode(), domain) if server_name else None
         named = {cluster for cluster in (by_path, by_host, by_sni) if cluster is not None}
         if len(named) > 1:

@@ -11,10 +11,8 @@ from tunnel.core.http.body import (
     response_framing,
 )
 from tunnel.core.http.message import Field
-from tunnel.core.http.render import render_response
+from tunnel.core.http.render import field_lines, render_response
 from tunnel.core.wire.exchange import Head
-
-_CLOSE: Field = (b"Connection", b"close")
 
 
 class AnswerWriter:
@@ -36,10 +34,10 @@ class AnswerWriter:
         self.status = 0
         self.bytes_sent = 0
 
-    def start(self, head: Head, fields: list[Field]) -> None:
-        """Write the head of an agent's answer; `fields` are its checked and sanitised ones."""
+    def start(self, head: Head, lines: bytes) -> None:
+        """Write the head of an agent's answer; `lines` are its checked and sanitised fields."""
         framing = self._framing(head)
-        self._write_head(head.response.status, fields, framing)
+        self._write_head(head.response.status, lines, framing)
 
     def _framing(self, head: Head) -> int:
         if head.bodiless:
@@ -69,16 +67,19 @@ class AnswerWriter:
 
     def whole(self, status: int, fields: list[Field], body: bytes, *, bodiless: bool) -> None:
         """Write an answer of the stub's own; to a HEAD only its head."""
-        self._write_head(status, fields, len(body))
+        self._write_head(status, field_lines(fields), len(body))
         if not bodiless:
             self._stream.write(body)
             self.bytes_sent += len(body)
 
-    def _write_head(self, status: int, fields: list[Field], framing: int) -> None:
+    def _write_head(self, status: int, lines: bytes, framing: int) -> None:
         self.status = status
-        fields = fields + response_framing(framing)
+        length = (
+            b"Content-Length: %d\r\n" % framing if framing >= 0 else field_lines(response_framing(framing))
+        )
+        connection = b""
         if not self.keep_alive:
-            fields.append(_CLOSE)
+            connection = b"Connection: close\r\n"
         elif not self._version_1_1:
-            fields.append((b"Connection", b"keep-alive"))
-        self._stream.write(render_response(status, fields))
+            connection = b"Connection: keep-alive\r\n"
+        self._stream.write(render_response(status, lines, length, connection))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import httptools
 
 from stub.front.admission import Admitted, Caller
-from stub.front.exchange import Exchange
+from stub.front.exchange import Exchange, Verdict
+from stub.front.known import READ_BYTES
 from tunnel.aio.stream import ByteStream, StreamHandler
 from tunnel.core import limits
 from tunnel.core.errors import BadRequest, HeadTooLarge, Refusal
@@ -40,6 +41,8 @@ class FrontConnection:
         self._fields: list[Field] = []
         self._head_bytes = 0
         self._in_head = False
+        self._between = True  # behind one request and before the next, with nothing of it here yet
+        self._whole_read = b""  # the read under way, where it began there
         self._caller: Caller | None = None
         self._receiving: Exchange | None = None
         self._current: Exchange | None = None
@@ -68,6 +71,14 @@ class FrontConnection:
         if self._upgrading:
             self._keep_early(data)
             return
+        self._whole_read = b""
+        if self._between and len(data) <= READ_BYTES:
+            self._whole_read = bytes(data)
+            admitted = self.office.admission.recognise(self._whole_read, self._server_name)
+            if admitted is not None:
+                self._take_known(admitted)
+                return
+        self._between = False
         if not self._head_bytes and self._receiving is None:
             # With the first byte alone: neither single bytes nor empty lines in front of a head move its deadline.
             self._arm(self.office.head_seconds)
@@ -138,6 +149,7 @@ class FrontConnection:
                 self._refuse_connection(_head_too_large())
 
     def on_message_begin(self) -> None:
+        self._between = False
         self._url = b""
         self._fields = []
         self._in_head = True
@@ -179,6 +191,7 @@ class FrontConnection:
             self._receiving.body_received(body)
 
     def on_message_complete(self) -> None:
+        self._whole_read = b""  # what follows came with another
         exchange, self._receiving = self._receiving, None
         if exchange is not None:
             exchange.body_completed()
@@ -187,6 +200,28 @@ class FrontConnection:
                 # It was answered before it was whole, and now nothing is left to linger for.
                 self._disarm()
                 self.stream.close()
+
+    def _take_known(self, admitted: Admitted) -> None:
+        """Begin a request that needs no parsing."""
+        self._between = False
+        self._deadline = _NEVER
+        caller: Caller | None = None
+        refusal: Refusal | None = None
+        try:
+            caller = self._authenticate()
+            self.office.admission.authorise(caller, admitted)
+        except Refusal as fault:
+            refusal = fault
+        exchange = self._current = Exchange(
+            self,
+            admitted.head.method,
+            admitted.target,
+            Verdict(caller, admitted, refusal),
+            version_1_1=True,
+            keep_alive=not self.office.draining,
+            complete=True,
+        )
+        exchange.begin()
 
     def _new_exchange(self) -> Exchange:
         head = RequestHead(self._parser.get_method(), self._url, self._fields)
@@ -197,22 +232,18 @@ class FrontConnection:
             version_1_1 = is_version_1_1(self._parser.get_http_version())
             caller = self._authenticate()
             admitted = self.office.admission.admit(
-                head, version_1_1=version_1_1, server_name=self._server_name
+                head, version_1_1=version_1_1, server_name=self._server_name, data=self._whole_read
             )
             self.office.admission.authorise(caller, admitted)
         except Refusal as fault:
             refusal = fault
         return Exchange(
             self,
-            method=head.method,
-            target=head.target,
-            caller=self._caller,
-            admitted=admitted,
-            refusal=refusal,
+            head.method,
+            head.target,
+            Verdict(self._caller, admitted, refusal),
             version_1_1=version_1_1,
             keep_alive=self._may_keep_alive(),
-            audit=self.office.new_audit_id(),
-            started_at=self._loop.time(),
         )
 
     def _may_keep_alive(self) -> bool:
@@ -247,16 +278,7 @@ class FrontConnection:
 
     def _broken_exchange(self, refusal: Refusal) -> Exchange:
         return Exchange(
-            self,
-            method=b"",
-            target=b"",
-            caller=self._caller,
-            admitted=None,
-            refusal=refusal,
-            version_1_1=True,
-            keep_alive=False,
-            audit=self.office.new_audit_id(),
-            started_at=self._loop.time(),
+            self, b"", b"", Verdict(self._caller, None, refusal), version_1_1=True, keep_alive=False
         )
 
     # Turns -----------------------------------------------------------------------------------------
@@ -275,6 +297,7 @@ class FrontConnection:
             # Not from within this call: an exchange may end in the middle of the parser's callbacks.
             self._loop.call_soon(self._next)
         else:
+            self._between = self._receiving is None and not (self._in_head or self._head_bytes)
             self._arm(self.office.head_seconds if self._in_head else self.office.idle_seconds)
             self._update_reading()
 

@@ -4,13 +4,12 @@ The client's connection feeds it (`body_received`, `body_completed`, `client_*`)
 `Asker`), and it writes to the client. It ends exactly once.
 """
 
-import logging
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from stub.front.admission import Admitted, Caller
 from stub.front.answer import AnswerWriter
-from tunnel.aio.bodies import UploadBody
+from stub.front.upload import Upload
 from tunnel.aio.splice import Splice
 from tunnel.aio.stream import ByteStream
 from tunnel.core import limits
@@ -18,8 +17,7 @@ from tunnel.core.errors import BadGateway, PeerViolation, Refusal, refusal_of
 from tunnel.core.http.body import CHUNKED
 from tunnel.core.http.fields import check_peer_fields
 from tunnel.core.http.location import with_own_location
-from tunnel.core.http.message import Field
-from tunnel.core.http.render import CONTINUE, render_response
+from tunnel.core.http.render import CONTINUE, field_lines, render_response
 from tunnel.core.http.status import refusal_response
 from tunnel.core.http.upgrade import (
     UpgradeOutcome,
@@ -35,8 +33,6 @@ if TYPE_CHECKING:
     from stub.agents.channel import ResponseChannel
     from stub.agents.link import AgentLink
     from stub.front.connection import FrontConnection
-
-_log = logging.getLogger(__name__)
 
 _NO_BODY_STATUS: Final = (204, 304)
 
@@ -55,54 +51,90 @@ class Phase(Enum):
     OVER = auto()
 
 
+# Reading a member of an Enum costs a call of its metaclass; these are read several times a request.
+_COLLECTING: Final = Phase.COLLECTING
+_ASKED: Final = Phase.ASKED
+_OVER: Final = Phase.OVER
+
+
+class Verdict(NamedTuple):
+    """What admission says of a request.
+
+    Attributes:
+        caller: who asks; None where nobody could be told from the certificate, and then `refusal` says why.
+        admitted: what is asked; None where that could not be told.
+        refusal: why it is not carried.
+    """
+
+    caller: Caller | None
+    admitted: Admitted | None
+    refusal: Refusal | None
+
+
 class Exchange:
     """See the module.
 
     Args:
         front: the client's connection.
-        caller: who asks; None where nobody could be told from the certificate, and then `refusal` says why.
-        admitted: what is asked; None where that could not be told.
-        refusal: why it is not carried.
-        bodiless: whether the client asked with HEAD.
+        method, target: as received.
+        verdict: what admission says of it.
         version_1_1, keep_alive: of the client's request.
+        complete: whether the request was whole with its head.
+
+    Attributes:
         audit: 16 bytes that name the request everywhere.
     """
+
+    __slots__ = (
+        "_answer",
+        "_channel",
+        "_client_paused",
+        "_current",
+        "_front",
+        "_number",
+        "_refusal",
+        "_splice",
+        "_stream",
+        "_taken",
+        "_upload",
+        "admitted",
+        "audit",
+        "caller",
+        "link",
+        "method",
+        "phase",
+        "reason",
+        "started_at",
+        "target",
+    )
 
     def __init__(
         self,
         front: "FrontConnection",
-        *,
         method: bytes,
         target: bytes,
-        caller: Caller | None,
-        admitted: Admitted | None,
-        refusal: Refusal | None,
+        verdict: Verdict,
+        *,
         version_1_1: bool,
         keep_alive: bool,
-        audit: bytes,
-        started_at: float,
+        complete: bool = False,
     ) -> None:
+        office = front.office
         self._front = front
         self.method = method
         self.target = target
-        self.caller = caller
-        self.admitted = admitted
-        self._refusal = refusal
-        self.audit = audit
-        self.started_at = started_at
-        self.phase = Phase.COLLECTING
-        self.link: AgentLink | None = None
+        self.caller, self.admitted, self._refusal = verdict
+        self.audit = office.new_audit_id()
+        self.started_at = office.now()
+        self.phase = _COLLECTING
         self.reason = ""
-        self.received_bytes = 0
+        self.link: AgentLink | None = None
         self._stream: ByteStream = front.stream
         self._answer = AnswerWriter(front.stream, version_1_1=version_1_1, keep_alive=keep_alive)
+        self._upload = Upload(front, complete=complete)
         self._number = RequestId(0)
         self._channel: ResponseChannel | None = None
         self._splice: Splice | None = None
-        self._pieces: list[bytes] = []
-        self._body: UploadBody | None = None
-        self._body_complete = False
-        self._body_unwanted = False
         self._taken = 0
         self._client_paused = False
         self._current = False
@@ -120,6 +152,11 @@ class Exchange:
         return self._answer.bytes_sent
 
     @property
+    def received_bytes(self) -> int:
+        """Of the request's body, or of the pipe from the client."""
+        return self._upload.received_bytes
+
+    @property
     def address(self) -> str:
         """Where the client connects from."""
         return self._stream.peer
@@ -131,37 +168,29 @@ class Exchange:
     @property
     def request_complete(self) -> bool:
         """Whether the client has sent all of the request."""
-        return self._body_complete
+        return self._upload.complete
 
     def begin(self) -> None:
         """It is this exchange's turn on the connection."""
         self._current = True
         self._client_paused = self._front.write_paused
         if self._refusal is None:
-            self._advance(turn_over=self._body_complete)
-        elif self._body_complete or self._refusal.close:
+            self._advance(turn_over=self._upload.complete)
+        elif self._upload.complete or self._refusal.close:
             self.refuse(self._refusal)
         # Else at the end of this read: by then a request without a body is whole, and its connection can be kept.
 
     def body_received(self, data: bytes) -> None:
         """The client sent part of the body."""
-        self.received_bytes += len(data)
-        if self._body_unwanted or self.phase is Phase.OVER:
-            return
-        if self._body is None:
-            self._pieces.append(data)
-        elif not self._body.write(data):
-            self._front.pause_body()
+        self._upload.take(data)
 
     def body_completed(self) -> None:
         """The client's request is whole."""
-        self._body_complete = True
-        if self._body is not None:
-            self._finish_upload()
+        self._upload.end()
 
     def read_over(self) -> None:
         """All that arrived in this read has been delivered: decide about a body whose end is not in sight."""
-        if not self._current or self.phase is not Phase.COLLECTING:
+        if not self._current or self.phase is not _COLLECTING:
             return
         if self._refusal is None:
             self._advance(turn_over=True)
@@ -169,49 +198,39 @@ class Exchange:
             self.refuse(self._refusal)
 
     def _advance(self, *, turn_over: bool) -> None:
-        """Ask, as soon as the body is whole, or is known to be too large or too slow to wait for.
-
-        A small body with a length is waited for, so that it travels inline and the request can be asked again elsewhere. A
-        chunked one may never end by itself (a stream through a service proxy), so it waits for one read alone.
-        """
+        """Ask, as soon as the body is whole, or is known to be too large or too slow to wait for."""
         admitted = self.admitted
         assert admitted is not None
-        if self._body_complete and self.received_bytes <= limits.INLINE_BODY_BYTES:
-            self._ask(stream=False)
+        if self._upload.is_small:
+            self._ask(admitted, stream=False)
         elif admitted.expects_continue:
-            if self._ask(stream=True):
+            if self._ask(admitted, stream=True):
                 self._stream.write(CONTINUE)
-        elif self._is_too_long_to_wait_for(admitted, turn_over=turn_over):
-            self._ask(stream=True)
+        elif self._upload.is_too_long_to_wait_for(admitted.body_length, turn_over=turn_over):
+            self._ask(admitted, stream=True)
 
-    def _is_too_long_to_wait_for(self, admitted: Admitted, *, turn_over: bool) -> bool:
-        if admitted.body_length == CHUNKED:
-            return turn_over or self.received_bytes > limits.INLINE_BODY_BYTES
-        return admitted.body_length > limits.INLINE_BODY_BYTES
-
-    def _ask(self, *, stream: bool) -> bool:
+    def _ask(self, admitted: Admitted, *, stream: bool) -> bool:
         """Hand the request to an agent; False where there is none, and that was answered."""
-        admitted, caller = self.admitted, self.caller
-        assert admitted is not None
-        assert caller is not None
+        assert self.caller is not None
         try:
             link = self._front.office.find_agent(admitted.cluster, hidden=admitted.hidden)
-            self._number = self._send(link, admitted, caller, stream=stream)
+            number = self._number = self._send(link, admitted, self.caller, stream=stream)
         except Refusal as refusal:
             self.refuse(refusal)
             return False
         self.link = link
-        self.phase = Phase.ASKED
-        pieces, self._pieces = self._pieces, []
+        self.phase = _ASKED
         if stream:
-            self._start_upload(link, pieces)
+            self._upload.start(link, number, self)
         return True
 
     def _send(self, link: "AgentLink", admitted: Admitted, caller: Caller, *, stream: bool) -> RequestId:
-        body = b"" if stream else b"".join(self._pieces)
-        length = len(body)
         if stream:
+            body = b""
             length = BODY_UNKNOWN if admitted.body_length == CHUNKED else admitted.body_length
+        else:
+            body = self._upload.inline()
+            length = len(body)
         return link.ask(
             self,
             admitted.head,
@@ -224,27 +243,11 @@ class Exchange:
             upgrade=admitted.upgrade is not None,
         )
 
-    def _start_upload(self, link: "AgentLink", pieces: list[bytes]) -> None:
-        self._body = link.open_body(self._number, self)
-        more = True
-        for piece in pieces:
-            more = self._body.write(piece)
-        if self._body_complete:
-            self._finish_upload()
-        elif not more:
-            self._front.pause_body()
-
-    def _finish_upload(self) -> None:
-        assert self._body is not None
-        assert self.link is not None
-        self._body.end()
-        self.link.body_finished(self._number)
-
     def body_room(self) -> None:
         self._front.resume_body()
 
     def body_refused(self) -> None:
-        self._body_unwanted = True
+        self._upload.throw_away()
         self._front.resume_body()
 
     # What the agent answers ------------------------------------------------------------------------
@@ -252,7 +255,7 @@ class Exchange:
     def response_started(self, channel: "ResponseChannel", head: Head) -> None:
         assert self.admitted is not None
         try:
-            fields = self._checked(head)
+            lines = self._checked(head)
         except (Refusal, PeerViolation) as fault:
             channel.abandon()
             refusal = (
@@ -265,15 +268,15 @@ class Exchange:
         self.phase = Phase.ANSWERING
         self._channel = channel
         if head.response.status == 101:
-            self._start_pipe(channel, head, fields)
+            self._start_pipe(channel, head, lines)
             return
-        if self.admitted.upgrade is not None or not self._body_complete:
+        if self.admitted.upgrade is not None or not self._upload.complete:
             # Behind a refused upgrade nothing may follow (CVE-2018-1002105); behind an answer that did not wait for the
             # body, the rest of that body would be read as the next request.
             self._answer.keep_alive = False
-        self._answer.start(head, fields)
+        self._answer.start(head, lines)
 
-    def _checked(self, head: Head) -> list[Field]:
+    def _checked(self, head: Head) -> bytes:
         admitted = self.admitted
         assert admitted is not None
         response = head.response
@@ -284,12 +287,12 @@ class Exchange:
         must_be_bodiless = self.method == b"HEAD" or response.status in _NO_BODY_STATUS
         if response.status != 101 and head.bodiless != must_be_bodiless:
             raise PeerViolation(f"status {response.status} with a body where none may be, or the reverse")
-        fields = self._front.office.answer_shapes.quick(response.fields)
-        if fields is None:
+        lines = self._front.office.answer_shapes.lines(response.block)
+        if lines is None:
             check_peer_fields(response.fields)
             fields = self._front.office.sanitise_answer(response.fields)
-            fields = with_own_location(fields, b"", admitted.prefix, target=admitted.head.target)
-        return fields
+            lines = field_lines(with_own_location(fields, b"", admitted.prefix, target=admitted.head.target))
+        return lines
 
     def response_data(self, data: memoryview) -> None:
         self._taken += len(data)
@@ -322,20 +325,20 @@ class Exchange:
         request_id = audit_text(self.audit)
         head, body = refusal_response(refusal, hop=hop, request_id=request_id)
         upgrade = self.admitted is not None and self.admitted.upgrade is not None
-        if refusal.close or upgrade or not self._body_complete:
+        if refusal.close or upgrade or not self._upload.complete:
             self._answer.keep_alive = False
         self._answer.whole(head.status, head.fields, body, bodiless=self.method == b"HEAD")
         self._finish(f"{hop}: {refusal.message}")
 
     # The pipe --------------------------------------------------------------------------------------
 
-    def _start_pipe(self, channel: "ResponseChannel", head: Head, fields: list[Field]) -> None:
+    def _start_pipe(self, channel: "ResponseChannel", head: Head, lines: bytes) -> None:
         assert self.admitted is not None
         assert self.admitted.upgrade is not None
         self.phase = Phase.SPLICED
         self._answer.status = head.response.status
         self._stream.write_record(
-            render_response(101, [*fields, *upgrade_request_fields(self.admitted.upgrade)])
+            render_response(101, lines, field_lines(upgrade_request_fields(self.admitted.upgrade)))
         )
         channel.become_pipe()
         self._splice = Splice(
@@ -348,8 +351,8 @@ class Exchange:
             self._splice.right.stream_received(data)
 
     def _pipe_closed(self, sent: int, received: int, reason: str) -> None:
-        self.received_bytes, self._answer.bytes_sent = sent, received
-        self.phase = Phase.OVER
+        self._upload.received_bytes, self._answer.bytes_sent = sent, received
+        self.phase = _OVER
         self._front.office.completed(self, reason)
         self._front.pipe_closed()
 
@@ -382,24 +385,21 @@ class Exchange:
         if self.phase in {Phase.OVER, Phase.SPLICED}:
             return
         self._drop_request()
-        self.phase = Phase.OVER
+        self.phase = _OVER
         self._front.office.completed(self, f"client gone: {reason}")
 
     def _drop_request(self) -> None:
-        if self._body is not None and not self._body_complete:
-            self._body.break_off()
-            if self.link is not None:
-                self.link.body_finished(self._number)
+        self._upload.drop()
         if self._channel is not None:
             channel, self._channel = self._channel, None
             channel.abandon()
-        elif self.phase is Phase.ASKED and self.link is not None:
+        elif self.phase is _ASKED and self.link is not None:
             self.link.cancel(self._number)
 
     def _finish(self, reason: str, *, cut: bool = False) -> None:
-        if self.phase is Phase.OVER:
+        if self.phase is _OVER:
             return
         self._drop_request()
-        self.phase = Phase.OVER
+        self.phase = _OVER
         self._front.office.completed(self, reason)
         self._front.exchange_over(self, cut=cut, keep_alive=self._answer.keep_alive)

@@ -9,7 +9,8 @@ from tunnel.core.wire.pairs import encode_pairs
 
 
 def fields_of(*pairs: tuple[bytes, bytes], impersonate: bool = True) -> list[Field]:
-    return Ceiling(impersonate=impersonate).caller_fields(encode_pairs(pairs=list(pairs)))
+    lines = Ceiling(impersonate=impersonate).caller_lines(encode_pairs(pairs=list(pairs)))
+    return [(name, value) for name, _, value in (line.partition(b": ") for line in lines.split(b"\r\n")[:-1])]
 
 
 def test_the_apiserver_is_told_who_asks_and_from_where() -> None:
@@ -67,7 +68,7 @@ def test_what_it_does_not_know_of_a_caller_is_refused_not_overlooked(name: bytes
 @pytest.mark.parametrize("block", [b"user", b"user\0alice\0group", b"user\0\xff\xfe"])
 def test_a_block_that_cannot_be_read_is_refused(block: bytes) -> None:
     with pytest.raises(BadRequest, match="cannot be read"):
-        Ceiling(impersonate=True).caller_fields(block)
+        Ceiling(impersonate=True).caller_lines(block)
 
 
 @pytest.mark.parametrize(
@@ -87,14 +88,14 @@ def test_a_link_local_addresss_zone_is_left_out() -> None:
 def test_the_same_caller_is_decided_about_once_and_a_refusal_is_repeated() -> None:
     ceiling = Ceiling(impersonate=True)
     alice = encode_pairs(pairs=[(b"user", b"alice")])
-    assert ceiling.caller_fields(alice) is ceiling.caller_fields(alice)
+    assert ceiling.caller_lines(alice) is ceiling.caller_lines(alice)
     for _ in range(2):
         with pytest.raises(Forbidden):
-            ceiling.caller_fields(encode_pairs(pairs=[(b"user", b"system:admin")]))
+            ceiling.caller_lines(encode_pairs(pairs=[(b"user", b"system:admin")]))
 
 
 def test_it_remembers_only_so_many_callers() -> None:
     ceiling = Ceiling(impersonate=True)
     for number in range(4097):
-        ceiling.caller_fields(encode_pairs(pairs=[(b"user", b"user-%d" % number)]))
+        ceiling.caller_lines(encode_pairs(pairs=[(b"user", b"user-%d" % number)]))
     assert len(ceiling._decided) == 1

@@ -54,25 +54,25 @@ def test_an_upgrade_is_judged_apart_from_the_same_request_without(path: Path) ->
 def test_a_caller_above_it_is_forbidden_in_every_mode(path: Path, impersonate: bool) -> None:
     path.write_text("users: [alice]\nforbiddenGroups: [ops]")
     limited = Ceiling(impersonate=impersonate, file=open_ceiling(path))
-    limited.caller_fields(caller("alice", "devs"))
+    limited.caller_lines(caller("alice", "devs"))
     with pytest.raises(Forbidden, match="above the cluster's ceiling: the user 'bob'"):
-        limited.caller_fields(caller("bob"))
+        limited.caller_lines(caller("bob"))
     with pytest.raises(Forbidden, match="above the cluster's ceiling: the group 'ops'"):
-        limited.caller_fields(caller("alice", "ops"))
+        limited.caller_lines(caller("alice", "ops"))
 
 
 def test_system_names_that_the_owner_lists_may_come(path: Path) -> None:
-    fields = ceiling(path, "allowUsers: ['system:ci']").caller_fields(caller("system:ci"))
-    assert fields == [(b"Impersonate-User", b"system:ci")]
+    lines = ceiling(path, "allowUsers: ['system:ci']").caller_lines(caller("system:ci"))
+    assert lines == b"Impersonate-User: system:ci\r\n"
 
 
 def test_a_change_holds_for_callers_and_requests_that_were_judged_before(path: Path) -> None:
     changing = ceiling(path, "users: [alice]")
-    changing.caller_fields(caller("alice"))
+    changing.caller_lines(caller("alice"))
     changing.check_request(*DELETE, upgrade=False)
     path.write_text("users: [bob]\nreadOnly: true")
     with pytest.raises(Forbidden):
-        changing.caller_fields(caller("alice"))
+        changing.caller_lines(caller("alice"))
     with pytest.raises(Forbidden):
         changing.check_request(*DELETE, upgrade=False)
 

@@ -4,24 +4,37 @@
 from http import HTTPStatus
 from typing import Final
 
-from tunnel.core.http.message import Field, RequestHead
+from tunnel.core.http.message import Field
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 """The whole interim answer to `Expect: 100-continue`."""
 
 _STATUS_LINES: Final = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode() for status in HTTPStatus
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
 
 
-def render_request(head: RequestHead) -> bytes:
-    """A request's head, down to the empty line. The fields, Host and framing included, must have been checked."""
-    lines = [b"%b %b HTTP/1.1" % (head.method, head.target), *map(b": ".join, head.fields), b"\r\n"]
-    return b"\r\n".join(lines)
+def field_lines(fields: list[Field]) -> bytes:
+    """Fields as they stand in a head, each with its line's end."""
+    return b"".join([b"%b: %b\r\n" % field for field in fields])
 
 
-def render_response(status: int, fields: list[Field]) -> bytes:
-    """A response's head, down to the empty line. Status and fields must have been checked. The reason phrase is the
-    standard one; the upstream's own is not relayed."""
-    line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status
-    return b"\r\n".join([line, *map(b": ".join, fields), b"\r\n"])
+def render_request(method: bytes, target: bytes, *lines: bytes) -> bytes:
+    """A request's head, down to the empty line.
+
+    Args:
+        method, target: checked.
+        lines: see `field_lines`; Host and framing included.
+    """
+    return b"".join((method, b" ", target, b" HTTP/1.1\r\n", *lines, b"\r\n"))
+
+
+def render_response(status: int, *lines: bytes) -> bytes:
+    """A response's head, down to the empty line. The reason phrase is the standard one; the upstream's own is not relayed.
+
+    Args:
+        status: checked.
+        lines: see `field_lines`; framing included.
+    """
+    line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+    return b"".join((line, *lines, b"\r\n"))

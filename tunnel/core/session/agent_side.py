@@ -44,11 +44,10 @@ class AgentSession:
             self._take(event, events)
         return events
 
-    def output(self) -> bytes:
+    def output(self) -> bytearray:
         """Return the bytes to write now; empty where there is nothing."""
         self._lane.flush()
-        data: bytes = self._http2.data_to_send()
-        return data
+        return self._http2.take_output()
 
     def tick(self, now: float) -> bool:
         """Do what is due at `now`; return whether the stub has to be given up."""

@@ -7,17 +7,21 @@
 - HPACK's Huffman coding costs 37 µs a head and saves bytes that do not matter here; a peer's larger table would cost more.
 - It answers every PING, SETTINGS and late DATA into a buffer without bounds, and stores up to 16 MiB of a frame before it
   looks at the length.
+- DATA, which is nearly all there is, takes two state machines and five objects a frame, and is stored until it is whole.
+  Here frames are told apart first; DATA of an open stream is counted against the windows and delivered in the pieces it comes
+  in, and is written without asking the state machines again: 3 in place of 16 µs a frame each way.
 """
 
+from struct import Struct
 from typing import Any, Final
 
 from h2.config import H2Configuration
 from h2.connection import ConnectionState, H2Connection
 from h2.errors import ErrorCodes
-from h2.events import Event
+from h2.events import DataReceived, Event
 from h2.exceptions import DenialOfServiceError, FrameTooLargeError, ProtocolError, StreamClosedError
 from h2.settings import SettingCodes
-from h2.stream import StreamClosedBy
+from h2.stream import H2Stream, StreamClosedBy, StreamState
 from hpack import Encoder
 from hyperframe.frame import (
     DataFrame,
@@ -40,8 +44,13 @@ _FIRST_CONNECTION_WINDOW: Final = 65_535
 _CONNECTION_CREDIT_STEP: Final = 64 * limits.MIB
 _ENDED: Final = ConnectionState.CLOSED
 _OK: Final = [(b":status", b"200")]
-_FRAME_HEADER_BYTES: Final = 9
-_LENGTH_BYTES: Final = 3
+_FRAME: Final = Struct(">BHBBI")
+"""RFC 9113 §4.1: length (24 bits), type, flags, stream."""
+
+_DATA: Final = 0x00
+_END_STREAM: Final = 0x01
+_RECEIVING: Final = (StreamState.OPEN, StreamState.HALF_CLOSED_LOCAL)
+_PREFACE_BYTES: Final = 24
 
 
 class _PlainEncoder(Encoder):
@@ -84,6 +93,13 @@ class TunnelConnection(H2Connection):
         self._stream_frames = FrameRate(limits.STREAM_FRAMES_PER_SECOND)
         self._control_frames = FrameRate(limits.CONTROL_FRAMES_PER_SECOND)
         self._now = 0.0
+        self._header = b""  # the beginning of a frame's header
+        self._other_left = (
+            0 if client_side else _PREFACE_BYTES
+        )  # bytes of a frame (or of the preface) that are h2's to read
+        self._data_left = 0  # bytes of a DATA frame that are still to come
+        self._data_stream: H2Stream | None = None
+        self._data_ends = False
 
     def start(self) -> None:
         """Queue the preface, the settings and the connection's window."""
@@ -111,16 +127,82 @@ class TunnelConnection(H2Connection):
                 anything that escapes from it is the peer's doing.
         """
         self._now = now
+        events: list[Event] = []
         try:
-            events = self.receive_data(data)
-            if len(self.incoming_buffer._data) >= _FRAME_HEADER_BYTES:
-                self._check_incomplete_frame()
+            self._read(memoryview(data), events)
         except ProtocolError as error:
             raise PeerViolation(f"HTTP/2: {type(error).__name__}: {str(error)[:200]}") from error
         except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
             raise PeerViolation(f"HTTP/2: malformed input ({type(error).__name__})") from error
         self._return_connection_credit()
         return events
+
+    def _read(self, data: memoryview, events: list[Event]) -> None:
+        position, size = 0, len(data)
+        while position < size:
+            if self._data_left:
+                position = self._read_data(data, position, events)
+            elif self._other_left:
+                stop = min(size, position + self._other_left)
+                self._other_left -= stop - position
+                events += self.receive_data(data[position:stop])
+                position = stop
+            else:
+                position = self._read_header(data, position, events)
+
+    def _read_header(self, data: memoryview, position: int, events: list[Event]) -> int:
+        """Take a frame's header, or what is there of it, and decide who reads the rest."""
+        start = position
+        position += _FRAME.size - len(self._header)
+        header = self._header + bytes(data[start:position])
+        if len(header) < _FRAME.size:
+            self._header = header
+            return len(data)
+        self._header = b""
+        high, low, kind, flags, number = _FRAME.unpack(header)
+        length = high << 16 | low
+        if length > self.max_inbound_frame_size:
+            self._terminate_connection(ErrorCodes.FRAME_SIZE_ERROR)
+            raise FrameTooLargeError(f"a frame of {length} bytes, above {self.max_inbound_frame_size}")
+        stream = self.streams.get(number)
+        if kind == _DATA and length and not flags & ~_END_STREAM and self._may_receive(stream):
+            self._data_left, self._data_stream, self._data_ends = length, stream, bool(flags)
+        else:
+            # Also DATA that is out of place, padded or empty: h2 knows what is to be done then.
+            self._other_left = length
+            events += self.receive_data(header)
+        return position
+
+    def _may_receive(self, stream: H2Stream | None) -> bool:
+        return (
+            stream is not None
+            and stream.state_machine.state in _RECEIVING
+            and self.state_machine.state is not _ENDED
+            and not self.incoming_buffer._headers_buffer
+        )
+
+    def _read_data(self, data: memoryview, position: int, events: list[Event]) -> int:
+        stop = min(len(data), position + self._data_left)
+        size = stop - position
+        self._data_left -= size
+        self._inbound_flow_control_window_manager.window_consumed(size)
+        stream = self._data_stream
+        assert stream is not None
+        if stream.state_machine.state in _RECEIVING:  # else it was refused between two pieces
+            stream._inbound_window_manager.window_consumed(size)
+            stream._track_content_length(size, end_stream=False)
+            events.append(
+                DataReceived(
+                    stream_id=stream.stream_id,
+                    data=bytes(data[position:stop]),
+                    flow_controlled_length=size,
+                )
+            )
+            if self._data_ends and not self._data_left:
+                frames, ended = self._receive_data_frame(DataFrame(stream.stream_id, flags=["END_STREAM"]))
+                self._prepare_for_sending(frames)
+                events += ended
+        return stop
 
     # Sending. h2 raises where a stream or the connection has ended, which a peer can do between any two events of one
     # chunk; there is nobody left to hear it then, so these do nothing.
@@ -150,6 +232,20 @@ class TunnelConnection(H2Connection):
     def largest_data(self) -> int:
         """The largest DATA frame to send: a peer may allow more, but larger ones cost more per byte."""
         return min(self.max_outbound_frame_size, limits.DATA_BYTES)
+
+    def put_data(self, stream_id: int, data: bytes | memoryview) -> None:
+        """Queue one DATA frame: at most `room` and `largest_data` bytes, which the caller has asked for, so that both state
+        machines would say yes."""
+        size = len(data)
+        self.streams[stream_id].outbound_flow_control_window -= size
+        self.outbound_flow_control_window -= size
+        self._data_to_send += _FRAME.pack(size >> 16, size & 0xFFFF, _DATA, 0, stream_id)
+        self._data_to_send += data
+
+    def take_output(self) -> bytearray:
+        """Return what is to be sent; unlike `data_to_send` without copying it."""
+        data, self._data_to_send = self._data_to_send, bytearray()
+        return data
 
     def give_credit(self, amount: int, stream_id: int) -> None:
         """Let the peer send `amount` more bytes on a stream."""
@@ -211,12 +307,6 @@ class TunnelConnection(H2Connection):
         if exc._events or closed_by not in (StreamClosedBy.SEND_RST_STREAM, None):
             raise exc
         return [], events
-
-    def _check_incomplete_frame(self) -> None:
-        length = int.from_bytes(self.incoming_buffer._data[:_LENGTH_BYTES], "big")
-        if length > self.max_inbound_frame_size:
-            self._terminate_connection(ErrorCodes.FRAME_SIZE_ERROR)
-            raise FrameTooLargeError(f"a frame of {length} bytes, above {self.max_inbound_frame_size}")
 
     def _return_connection_credit(self) -> None:
         # The connection's window never limits: it starts at 2 GiB and is refilled long before it is used up.

@@ -59,7 +59,7 @@ class Lane:
             return
         data = b"".join(self._waiting) if len(self._waiting) > 1 else self._waiting[0]
         if len(data) <= room and len(data) <= largest:
-            connection.send_data(LANE_STREAM, data)
+            connection.put_data(LANE_STREAM, data)
             self._waiting.clear()
             self.waiting_bytes = 0
             self.sent_bytes += len(data)
@@ -70,7 +70,7 @@ class Lane:
         position = 0
         while position < room:
             stop = min(room, position + largest)
-            self._connection.send_data(LANE_STREAM, data[position:stop])
+            self._connection.put_data(LANE_STREAM, data[position:stop])
             position = stop
         self._waiting = [data[position:]] if position < len(data) else []
         self.waiting_bytes = len(data) - position

@@ -105,7 +105,7 @@ class OutgoingBodies:
             raise LocalMisuse(f"{len(data)} body bytes for request {request} have no room")
         largest = self._connection.largest_data
         for start in range(0, len(data), largest):
-            self._connection.send_data(self._bodies[request].stream, data[start : start + largest])
+            self._connection.put_data(self._bodies[request].stream, data[start : start + largest])
 
     def end(self, request: RequestId) -> None:
         """Say that a body is whole. It is forgotten when the agent has said that it knows."""

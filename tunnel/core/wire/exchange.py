@@ -5,11 +5,11 @@ from struct import Struct
 from typing import Final, Self
 
 from tunnel.core import limits
-from tunnel.core.errors import PeerViolation
+from tunnel.core.errors import LocalMisuse, PeerViolation
 from tunnel.core.http.message import RequestHead, ResponseHead
 from tunnel.core.identifiers import RequestId
 from tunnel.core.wire.framing import FrameType, encode_frame
-from tunnel.core.wire.pairs import Pair, decode_pairs, encode_pairs
+from tunnel.core.wire.pairs import Pair, check_block, decode_pairs
 
 BODY_UNKNOWN: Final = -1
 """A body whose length is known only at its end."""
@@ -48,7 +48,10 @@ class Request:
 
     def encode(self) -> bytes:
         """Return the frame."""
-        head = encode_pairs(self.head.method, self.head.target, pairs=self.head.fields)
+        method, target, block = self.head.method, self.head.target, self.head.block
+        if b"\0" in method or b"\0" in target:
+            raise LocalMisuse("a NUL byte cannot travel in a method or a target")
+        head = b"\0".join((method, target, block) if block else (method, target))
         flags = _BODY_STREAM * self.body_stream | _UPGRADE * self.upgrade
         fixed = _REQUEST.pack(
             self.id, self.epoch, self.audit, flags, self.body_length, len(self.caller), len(head)
@@ -65,7 +68,7 @@ class Request:
         body_start = head_start + head_length
         if body_start > len(payload) or length < BODY_UNKNOWN or not number:
             raise PeerViolation("REQUEST contradicts its own lengths")
-        (method, target), fields = decode_pairs(payload[head_start:body_start], leading=2)
+        method, target, block = _split_head(payload[head_start:body_start])
         body, streamed = payload[body_start:], bool(flags & _BODY_STREAM)
         if (
             (body and streamed)
@@ -77,13 +80,22 @@ class Request:
             id=RequestId(number),
             epoch=epoch,
             audit=audit,
-            head=RequestHead(method, target, fields),
+            head=RequestHead(method, target, block=block),
             caller=payload[_REQUEST.size : head_start],
             body=body,
             body_length=length,
             body_stream=streamed,
             upgrade=bool(flags & _UPGRADE),
         )
+
+
+def _split_head(head: bytes) -> tuple[bytes, bytes, bytes]:
+    words = head.split(b"\0", 2)
+    if len(words) == 2:
+        return words[0], words[1], b""
+    if len(words) < 2 or not words[2].count(b"\0") & 1:
+        raise PeerViolation("REQUEST's head is not a method, a target and names with values")
+    return words[0], words[1], words[2]
 
 
 _ID: Final = Struct(">Q")
@@ -172,9 +184,8 @@ class Head:
 
     def encode(self) -> bytes:
         """Return the frame. Raises LocalMisuse where the fields are above `limits.RESPONSE_HEAD_BYTES`."""
-        fields = encode_pairs(pairs=self.response.fields)
         fixed = _HEAD.pack(self.id, self.response.status, _BODILESS * self.bodiless, self.length)
-        return encode_frame(FrameType.HEAD, fixed + fields, limits.RESPONSE_HEAD_BYTES)
+        return encode_frame(FrameType.HEAD, fixed + self.response.block, limits.RESPONSE_HEAD_BYTES)
 
     @classmethod
     def decode(cls, payload: bytes) -> Self:
@@ -184,8 +195,9 @@ class Head:
         number, status, flags, length = _HEAD.unpack_from(payload)
         if not (status == 101 or 200 <= status <= 599) or length < BODY_UNKNOWN:
             raise PeerViolation(f"HEAD with status {status} and length {length}")
-        _, fields = decode_pairs(payload[_HEAD.size :])
-        return cls(RequestId(number), ResponseHead(status, fields), length, bool(flags & _BODILESS))
+        block = payload[_HEAD.size :]
+        check_block(block)
+        return cls(RequestId(number), ResponseHead(status, block=block), length, bool(flags & _BODILESS))
 
 
 def caller_pairs(caller: bytes) -> list[Pair]:

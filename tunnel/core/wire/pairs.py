@@ -8,6 +8,16 @@ from tunnel.core.errors import LocalMisuse, PeerViolation
 Pair = tuple[bytes, bytes]
 
 
+def check_block(block: bytes) -> None:
+    """Make sure that `block` is names with values, as `decode_pairs` without leading words reads it.
+
+    Raises:
+        PeerViolation: a name has no value.
+    """
+    if block and not block.count(b"\0") & 1:
+        raise PeerViolation("a block of fields in which a name has no value")
+
+
 def encode_pairs(*leading: bytes, pairs: list[Pair]) -> bytes:
     """Join `leading` words and then every name and value with NUL bytes.
 

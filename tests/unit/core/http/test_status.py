@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tunnel.core.errors import Forbidden, MethodNotAllowed, Refusal, Unavailable, WrongCluster
 from tunnel.core.http.body import response_framing
 from tunnel.core.http.fields import field_fault, lookup
-from tunnel.core.http.render import render_response
+from tunnel.core.http.render import field_lines, render_response
 from tunnel.core.http.status import REQUEST_ID, refusal_response, warning_value
 
 # As apimachinery's ParseWarningHeaders reads it: code, agent, quoted text with \\ and \" as the only escapes.
@@ -89,7 +89,9 @@ def test_a_refusal_is_a_well_formed_response_whatever_it_says(message: str, requ
     head, body = refusal_response(Unavailable(message), hop="stub", request_id=request_id)
     client = h11.Connection(h11.CLIENT)
     client.send(h11.Request(method="GET", target="/", headers=[("Host", "x")]))
-    client.receive_data(render_response(head.status, [*head.fields, *response_framing(len(body))]) + body)
+    client.receive_data(
+        render_response(head.status, field_lines([*head.fields, *response_framing(len(body))])) + body
+    )
     response, data = client.next_event(), client.next_event()
     assert isinstance(response, h11.Response)
     assert isinstance(data, h11.Data)

@@ -10,7 +10,7 @@ from tests.unit.core.properties import cuts, pieces
 from tests.unit.core.session.pair import STUB_HELLO, Pair, greeted, http2_frame, upload
 from tests.unit.core.session.traffic import http2_noise, session_of_every_kind, spoilings, spoilt, survive
 from tunnel.core.session.agent_side import AgentSession
-from tunnel.core.session.events import BodyWanted
+from tunnel.core.session.events import BodyReceived, BodyWanted
 from tunnel.core.session.http2 import LANE_STREAM
 from tunnel.core.session.stub_side import StubSession
 from tunnel.core.wire.control import AgentHello
@@ -104,9 +104,15 @@ def test_the_traffic_that_is_spoilt_holds_every_kind_of_event() -> None:
 
 
 def heard(session: Session, chunks: Iterable[bytes]) -> list[object]:
-    """What a session says; when a body is wanted depends on where the input was cut, and is left out."""
-    events = [event for chunk in chunks for event in session.receive(chunk, 1001.0)]
-    return [event for event in events if not isinstance(event, BodyWanted)]
+    """What a session says; when a body is wanted, and in which pieces it comes, depends on where the input was cut."""
+    told: list[object] = []
+    bodies: dict[int, bytearray] = {}
+    for event in (event for chunk in chunks for event in session.receive(chunk, 1001.0)):
+        if isinstance(event, BodyReceived):
+            bodies.setdefault(event.id, bytearray()).extend(event.data)
+        elif not isinstance(event, BodyWanted):
+            told.append(event)
+    return [*told, *bodies.items()]
 
 
 @settings(max_examples=20)

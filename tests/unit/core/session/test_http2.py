@@ -410,7 +410,7 @@ def test_whatever_h2_raises_on_hostile_input_is_the_peers_violation(
 
     monkeypatch.setattr(agent, "receive_data", fail)
     with pytest.raises(PeerViolation, match=f"malformed input .{error.__name__}."):
-        agent.receive(b"x", NOW)
+        agent.receive(b"\0\0\1\6\0\0\0\0\0", NOW)
 
 
 def test_a_reset_by_the_peer_is_an_event() -> None:

@@ -20,7 +20,7 @@ def written(
     """Write one response; return what reached the client."""
     stream = FakeStream()
     answer = AnswerWriter(stream, version_1_1=version_1_1, keep_alive=keep_alive)
-    answer.start(Head(RequestId(1), ResponseHead(status, []), length, bodiless), [(b"X-A", b"1")])
+    answer.start(Head(RequestId(1), ResponseHead(status, []), length, bodiless), b"X-A: 1\r\n")
     for piece in pieces:
         answer.data(memoryview(piece))
     answer.end()
@@ -49,7 +49,7 @@ def test_an_unknown_length_becomes_chunks_one_for_each_piece() -> None:
 def test_a_body_that_is_not_ended_has_no_last_chunk() -> None:
     stream = FakeStream()
     answer = AnswerWriter(stream, version_1_1=True, keep_alive=True)
-    answer.start(Head(RequestId(1), ResponseHead(200, [])), [])
+    answer.start(Head(RequestId(1), ResponseHead(200, [])), b"")
     answer.data(memoryview(b"ab"))
     assert stream.take().endswith(b"\r\n\r\n2\r\nab\r\n")
 
