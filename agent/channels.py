@@ -197,8 +197,11 @@ class ChannelPool:
             channel = self._idle.pop()
             if not channel.stream.closing:
                 channel.speaker = speaker
-                self._note_use()
-                self.fill()
+                used = len(self._open) - len(self._idle) - len(self._greeting)
+                if used >= self._peak or len(self._idle) < self._floor:
+                    # Else as many are in use as often before, and nothing is to be noted or dialled.
+                    self._note_use()
+                    self.fill()
                 return channel
         self._waiting.append(speaker)
         self._note_use()

@@ -73,12 +73,13 @@ class AgentLink:
     @property
     def ready(self) -> bool:
         """Whether it can be asked."""
+        core = self._core
         return (
             not self.runner.closed
             and not self.draining
-            and self._core.agent is not None
-            and self._core.lane_waiting_bytes < LANE_BACKLOG_BYTES
-            and self._core.body_streams_left > 0
+            and core.agent is not None
+            and core.lane_waiting_bytes < LANE_BACKLOG_BYTES
+            and core.body_streams_left > 0
         )
 
     @property

@@ -56,6 +56,10 @@ class RawReceived:
 ChannelEvent = ChannelGreeted | ResponseStarted | ResponseData | ResponseEnded | ResponseAborted | RawReceived
 
 _ENDED: Final = ResponseEnded()
+# Reading a member of an Enum costs a call of its metaclass; these are read for each frame.
+_RAW: Final = ChannelState.RAW
+_DATA: Final = int(FrameType.DATA)
+_END: Final = int(FrameType.END)
 _LARGEST_FRAME: Final = limits.RESPONSE_HEAD_BYTES
 
 
@@ -80,11 +84,14 @@ class StubChannel:
         events: list[ChannelEvent] = []
         position, end = 0, len(data)
         while position < end:
-            if self.state is ChannelState.RAW:
+            if self._data_left:
+                stop = min(end, position + self._data_left)
+                self._data_left -= stop - position
+                events.append(ResponseData(data[position:stop]))
+                position = stop
+            elif self.state is _RAW:
                 events.append(RawReceived(data[position:]))
                 break
-            if self._data_left:
-                position = self._pass_data(data, position, end, events)
             elif self._partial:
                 position = self._complete(data, position, events)
             else:
@@ -105,12 +112,6 @@ class StubChannel:
         """Note that the connection is gone."""
         self.state = step(self.state, ChannelInput.CLOSE)
 
-    def _pass_data(self, data: memoryview, position: int, end: int, events: list[ChannelEvent]) -> int:
-        stop = min(end, position + self._data_left)
-        self._data_left -= stop - position
-        events.append(ResponseData(data[position:stop]))
-        return stop
-
     def _begin(self, data: memoryview, position: int, end: int, events: list[ChannelEvent]) -> int:
         """A frame starts at `position`; take it where it is whole, else remember its beginning."""
         if end - position < FRAME_HEADER.size:
@@ -120,8 +121,12 @@ class StubChannel:
         length: int
         kind, length = FRAME_HEADER.unpack_from(data, position)
         start = position + FRAME_HEADER.size
-        if kind == FrameType.DATA:
+        if kind == _DATA:
             self._begin_data(length)
+            return start
+        if kind == _END and not length:
+            self._take_end()
+            events.append(_ENDED)
             return start
         self._check_length(kind, length)
         if end - start < length:

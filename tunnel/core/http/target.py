@@ -107,7 +107,8 @@ def split_cluster(target: bytes) -> tuple[ClusterId | None, bytes]:
     """
     match = _PREFIX.match(target)
     if match is None:
-        _refuse_hidden_prefix(target)
+        if _is_odd(target) or target[:9].lower() == b"/clusters":
+            _refuse_hidden_prefix(target)
         return None, target
     rest = target[match.end() :]
     if not rest.startswith(b"/"):
