@@ -29,8 +29,8 @@ class Asker(Protocol):
     def refused(self, refused: Refused) -> None:
         """The agent answers with a refusal of its own."""
 
-    def lost(self, reason: str) -> None:
-        """The agent is gone and has not answered."""
+    def lost(self, reason: str, *, written: bool) -> None:
+        """The agent is gone and has not answered. Where the request was not even `written`, nobody can have seen it."""
 
     def body_room(self) -> None:
         """A body that was stopped may go on."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Final
 
 from stub.agents.asking import Asker
@@ -64,6 +64,8 @@ class AgentLink:
         self._uploading: dict[RequestId, Asker] = {}
         self._cancelled: OrderedDict[RequestId, None] = OrderedDict()
         self._last_id = 0
+        self._asked: deque[tuple[int, RequestId]] = deque()
+        """Requests whose frame may still be waiting here, each with the lane's byte that ends it."""
         self._hello_timer = self._loop.call_later(
             limits.HELLO_SECONDS, self.runner.reject, "no HELLO came in time"
         )
@@ -117,8 +119,15 @@ class AgentLink:
         except LocalMisuse as misuse:
             raise HeadTooLarge(f"the request does not fit into a frame: {misuse}") from misuse
         self._waiting[number] = asker
+        self._note_asked(number)
         self.runner.flush_soon()
         return number
+
+    def _note_asked(self, number: RequestId) -> None:
+        asked, sent = self._asked, self._core.lane_sent_bytes
+        while asked and asked[0][0] <= sent:
+            asked.popleft()
+        asked.append((sent + self._core.lane_waiting_bytes, number))
 
     def open_body(self, number: RequestId, asker: Asker) -> UploadBody:
         """Begin the body of a request that was sent with `body_stream`."""
@@ -200,8 +209,9 @@ class AgentLink:
         uploading, self._uploading = self._uploading, {}
         for number in uploading:
             self._uploads.forget(number)
-        for asker in waiting.values():
-            asker.lost(reason)
+        unwritten = {number for end, number in self._asked if end > self._core.lane_sent_bytes}
+        for number, asker in waiting.items():
+            asker.lost(reason, written=number not in unwritten)
         for number, asker in uploading.items():
             if number not in waiting:
                 asker.body_refused()

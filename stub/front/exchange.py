@@ -16,6 +16,7 @@ from tunnel.core import limits
 from tunnel.core.errors import BadGateway, PeerViolation, Refusal, refusal_of
 from tunnel.core.http.body import CHUNKED
 from tunnel.core.http.fields import check_peer_fields
+from tunnel.core.http.kubernetes import is_safe_to_repeat, parse_request_info
 from tunnel.core.http.location import with_own_location
 from tunnel.core.http.render import CONTINUE, field_lines, render_response
 from tunnel.core.http.status import refusal_response
@@ -83,6 +84,7 @@ class Exchange:
 
     Attributes:
         audit: 16 bytes that name the request everywhere.
+        retried: whether a second agent was asked.
     """
 
     __slots__ = (
@@ -104,6 +106,7 @@ class Exchange:
         "method",
         "phase",
         "reason",
+        "retried",
         "started_at",
         "target",
     )
@@ -128,6 +131,7 @@ class Exchange:
         self.started_at = office.now()
         self.phase = _COLLECTING
         self.reason = ""
+        self.retried = False
         self.link: AgentLink | None = None
         self._stream: ByteStream = front.stream
         self._answer = AnswerWriter(front.stream, version_1_1=version_1_1, keep_alive=keep_alive)
@@ -266,6 +270,7 @@ class Exchange:
             self.refuse(refusal)
             return
         self.phase = Phase.ANSWERING
+        self._upload.answered()
         self._channel = channel
         if head.response.status == 101:
             self._start_pipe(channel, head, lines)
@@ -311,9 +316,13 @@ class Exchange:
         self._finish(f"cut: {reason}", cut=True)
 
     def refused(self, refused: Refused) -> None:
-        self.refuse(refusal_of(refused.code, refused.message), hop="agent")
+        untouched = refused.retryable or (refused.code == BadGateway.code and self._is_safe_to_repeat())
+        if not (untouched and self._ask_another()):
+            self.refuse(refusal_of(refused.code, refused.message), hop="agent")
 
-    def lost(self, reason: str) -> None:
+    def lost(self, reason: str, *, written: bool) -> None:
+        if (not written or self._is_safe_to_repeat()) and self._ask_another():
+            return
         self.refuse(
             BadGateway(
                 f"the agent went away before it answered ({reason}); whether the request took effect is not known"
@@ -329,6 +338,29 @@ class Exchange:
             self._answer.keep_alive = False
         self._answer.whole(head.status, head.fields, body, bodiless=self.method == b"HEAD")
         self._finish(f"{hop}: {refusal.message}")
+
+    def _is_safe_to_repeat(self) -> bool:
+        """Whether it may go to another agent although this one's apiserver may have seen it."""
+        admitted = self.admitted
+        assert admitted is not None
+        target, upgrade = admitted.head.target, admitted.upgrade is not None
+        info = parse_request_info(self.method, target)
+        return is_safe_to_repeat(self.method, info, upgrade=upgrade, has_body=self._upload.received_bytes > 0)
+
+    def _ask_another(self) -> bool:
+        """Ask another agent of the same cluster, once, and soon; False where that cannot be."""
+        office, admitted, caller = self._front.office, self.admitted, self.caller
+        assert admitted is not None
+        assert caller is not None
+        if self.retried or not self._upload.is_held or self.seconds() > office.retry_seconds:
+            return False
+        try:
+            link = office.find_agent(admitted.cluster, hidden=admitted.hidden, avoid=self.link)
+            self._number = self._send(link, admitted, caller, stream=False)
+        except Refusal:
+            return False
+        self.link, self.retried = link, True
+        return True
 
     # The pipe --------------------------------------------------------------------------------------
 

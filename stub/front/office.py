@@ -32,6 +32,13 @@ class Ledger(Protocol):
     def exchange_completed(self, exchange: "Exchange", reason: str) -> None: ...
 
 
+class ActiveCheck(Protocol):
+    """Knows whether this stub is the active one of several."""
+
+    def require_active(self) -> None:
+        """Do nothing while it is. Raises Unavailable: it stands by."""
+
+
 class FrontOffice:
     """See the module.
 
@@ -39,7 +46,7 @@ class FrontOffice:
         admission: the checks.
         registry: the agents.
         ledgers: the audit log, the metrics.
-        idle_seconds, head_seconds, splice_drain_seconds: the settings of these names.
+        idle_seconds, head_seconds, splice_drain_seconds, retry_seconds: the settings of these names.
     """
 
     def __init__(
@@ -51,6 +58,7 @@ class FrontOffice:
         idle_seconds: float = limits.IDLE_SECONDS,
         head_seconds: float = limits.HEAD_SECONDS,
         splice_drain_seconds: float = limits.CLOSE_SECONDS,
+        retry_seconds: float = limits.RETRY_SECONDS,
     ) -> None:
         self.admission = admission
         self._registry = registry
@@ -59,6 +67,7 @@ class FrontOffice:
         self.idle_seconds = idle_seconds
         self.head_seconds = head_seconds
         self.splice_drain_seconds = splice_drain_seconds
+        self.retry_seconds = retry_seconds
         self.connections: set[FrontConnection] = set()
         self.empty = asyncio.Event()
         """Set while no user is connected."""
@@ -66,6 +75,8 @@ class FrontOffice:
         self.draining = False
         self._started_at = self._loop.time()
         self.epoch = 0
+        self.leadership: ActiveCheck | None = None
+        """Asked before each request, where there are several stubs."""
         self.answer_shapes = Shapes(self.sanitise_answer, RESPONSE_SPECIAL)
         # Unique without a random number per request: 8 random bytes for this process, then a counter.
         self._audit_prefix = secrets.token_bytes(8)
@@ -94,18 +105,25 @@ class FrontOffice:
         """Return 16 bytes that name a request in every log."""
         return self._audit_prefix + next(self._audit_numbers).to_bytes(8)
 
-    def find_agent(self, cluster: ClusterId, *, hidden: bool = False) -> AgentLink:
+    def find_agent(
+        self, cluster: ClusterId, *, hidden: bool = False, avoid: AgentLink | None = None
+    ) -> AgentLink:
         """Return the agent to ask; of a hidden cluster, none was ever connected.
 
+        Args:
+            avoid: an agent that was asked already.
+
         Raises:
-            Unavailable: none is connected, or this stub is about to stop.
+            Unavailable: none is connected, or this stub stands by or is about to stop.
             NotFound: no agent of that cluster was ever connected, so the id may be wrong.
         """
         if self.draining:
             raise Unavailable("this stub is shutting down; try again", retry_after=1, close=True)
+        if self.leadership is not None:
+            self.leadership.require_active()
         if hidden:
             raise self._never_seen(cluster)
-        link = self._registry.pick(cluster)
+        link = self._registry.pick(cluster, avoid)
         if link is not None:
             return link
         entry = self._registry.clusters.get(cluster)

@@ -72,10 +72,16 @@ class Upload:
         if self._body is not None:
             self._finish(self._body)
 
+    @property
+    def is_held(self) -> bool:
+        """Whether all of it is still here, so that the request can be asked again elsewhere."""
+        return self.is_small and self._body is None
+
     def inline(self) -> bytes:
-        """Return all of it, for the request's own frame."""
-        pieces, self._pieces = self._pieces, []
-        return b"".join(pieces)
+        """Return all of it, for the request's own frame. It stays here until `throw_away`."""
+        if len(self._pieces) > 1:
+            self._pieces = [b"".join(self._pieces)]
+        return self._pieces[0] if self._pieces else b""
 
     def start(self, link: "AgentLink", number: RequestId, exchange: "Exchange") -> None:
         """Stream it behind its request, which `link` was asked."""
@@ -94,6 +100,11 @@ class Upload:
         assert self._link is not None
         body.end()
         self._link.body_finished(self._number)
+
+    def answered(self) -> None:
+        """The request will not be asked again: hold nothing for that any more."""
+        if self._body is None:
+            self._pieces = []
 
     def throw_away(self) -> None:
         """Nobody takes what still comes; the client may go on sending it."""

@@ -42,6 +42,9 @@ HANDSHAKE_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 30.0
 """How long the other direction of a spliced pair may drain after one side ended, and a polite close may take."""
 
+RETRY_SECONDS: Final = 10.0
+"""How old a request may be that is still asked of a second agent; kubectl's user has waited for the first one already."""
+
 # Between agent and stub ------------------------------------------------------------------------
 
 FRAME_BYTES: Final = 1 * MIB

@@ -89,6 +89,11 @@ class StubSession:
         return self._lane.waiting_bytes
 
     @property
+    def lane_sent_bytes(self) -> int:
+        """Bytes of frames that `output` has given out, since the beginning."""
+        return self._lane.sent_bytes
+
+    @property
     def body_streams_left(self) -> int:
         """How many more requests with `body_stream` the session takes now."""
         return self._bodies.left

@@ -32,8 +32,8 @@ class Asking:
     def refused(self, refused: Refused) -> None:
         self.heard.append(refused)
 
-    def lost(self, reason: str) -> None:
-        self.heard.append(f"lost: {reason}")
+    def lost(self, reason: str, *, written: bool) -> None:
+        self.heard.append(f"lost: {reason}" if written else f"not written: {reason}")
 
     def body_room(self) -> None:
         self.heard.append("room")

@@ -149,14 +149,16 @@ async def test_the_refusal_of_a_cancelled_request_is_nobodys(agent: FarAgent) ->
     assert not agent.link.runner.closed
 
 
-async def test_when_the_session_ends_everybody_who_waits_hears_it(
+async def test_when_the_session_ends_everybody_who_waits_hears_it_and_whether_anybody_can_have_seen_it(
     agent: FarAgent, registry: Registry
 ) -> None:
-    askers = [Asking(), Asking()]
-    for asker in askers:
-        ask(agent.link, asker)
+    written, unwritten = Asking(), Asking()
+    ask(agent.link, written)
+    assert len(agent.asked()) == 1
+    ask(agent.link, unwritten)
     agent.stream.lose(ConnectionResetError("reset"))
-    assert [asker.heard for asker in askers] == [["lost: the connection broke: reset"]] * 2
+    assert written.heard == ["lost: the connection broke: reset"]
+    assert unwritten.heard == ["not written: the connection broke: reset"]
     assert registry.pick(BLUE) is None
 
 
