@@ -1,5 +1,7 @@
 """Writes one response to a client, with framing of the stub's own, so that no agent can desynchronise a connection."""
 
+from typing import Final
+
 from tunnel.aio.stream import ByteStream
 from tunnel.core.http.body import (
     CHUNK_END,
@@ -14,6 +16,8 @@ from tunnel.core.http.message import Field
 from tunnel.core.http.render import field_lines, render_response
 from tunnel.core.wire.exchange import Head
 
+_NEWLINE: Final = 0x0A
+
 
 class AnswerWriter:
     """One response on its way to a client.
@@ -24,7 +28,7 @@ class AnswerWriter:
         keep_alive: whether the connection may carry another request afterwards.
     """
 
-    __slots__ = ("_chunked", "_stream", "_version_1_1", "bytes_sent", "keep_alive", "status")
+    __slots__ = ("_chunked", "_stream", "_version_1_1", "at_line_end", "bytes_sent", "keep_alive", "status")
 
     def __init__(self, stream: ByteStream, *, version_1_1: bool, keep_alive: bool) -> None:
         self._stream = stream
@@ -33,6 +37,8 @@ class AnswerWriter:
         self.keep_alive = keep_alive
         self.status = 0
         self.bytes_sent = 0
+        self.at_line_end = True
+        """Whether a body without a length has just ended a line, or not begun."""
 
     def start(self, head: Head, lines: bytes) -> None:
         """Write the head of an agent's answer; `lines` are its checked and sanitised fields."""
@@ -56,6 +62,7 @@ class AnswerWriter:
         size = len(data)
         self.bytes_sent += size
         if self._chunked:
+            self.at_line_end = data[-1] == _NEWLINE
             self._stream.write(b"".join((chunk_head(size), data, CHUNK_END)))
         else:
             self._stream.write(data)

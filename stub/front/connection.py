@@ -377,6 +377,7 @@ class FrontConnection:
             self.stream.close()
         elif self._current is not None:
             self._take_no_more()
+            self._current.drain()
 
     def abort(self, reason: str) -> None:
         """Break everything off."""

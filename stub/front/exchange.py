@@ -393,7 +393,7 @@ class Exchange:
         if self._splice is not None and self.phase is Phase.SPLICED:
             self._splice.abort(reason)
 
-    # The client's connection -----------------------------------------------------------------------
+    # The client's connection, and the end of the stub ------------------------------------------------
 
     def client_write_paused(self) -> None:
         """The client does not take what was written. A small answer is taken from the agent all the same, so that it does not
@@ -411,6 +411,17 @@ class Exchange:
     def close_behind(self) -> None:
         """The connection closes behind this answer."""
         self._answer.keep_alive = False
+
+    def drain(self) -> None:
+        """The stub is about to stop: end a watch between two events, as the apiserver itself does every half an hour, so that
+        clients go on with the next one where it stopped. Everything else runs on until the grace is over: a `logs -f` that ended
+        politely would look complete."""
+        admitted = self.admitted
+        if self.phase is not Phase.ANSWERING or admitted is None or not self._answer.at_line_end:
+            return
+        if parse_request_info(self.method, admitted.head.target).verb == "watch":
+            self._answer.end()
+            self._finish("the stub is shutting down")
 
     def client_lost(self, reason: str) -> None:
         """The client is gone: nobody wants the answer any more."""

@@ -359,63 +359,6 @@ async def test_an_idle_user_who_says_the_end_is_closed(stub: Stub) -> None:
     assert user.stream.closed
 
 
-# Draining ----------------------------------------------------------------------------------------
-
-
-async def test_draining_closes_an_idle_connection_at_once(stub: Stub) -> None:
-    user = stub.user()
-    user.front.drain()
-    assert user.stream.closed
-
-
-async def test_draining_closes_behind_the_running_answer(
-    stub: Stub, agent: FarAgent, channel: FarChannel
-) -> None:
-    user = stub.user()
-    user.ask()
-    stub.office.draining = True
-    user.front.drain()
-    assert not user.stream.closing
-    channel.answer(1, b"{}")
-    assert user.answer()[1]["connection"] == "close"
-    assert user.stream.closed
-
-
-async def test_draining_lets_a_running_upload_finish(stub: Stub, agent: FarAgent) -> None:
-    user = stub.user()
-    user.ask("PUT /api", "Content-Length: 4", body=b"ab")
-    user.front.drain()
-    stub.office.draining = False  # as where another worker asks: only what this connection does is looked at
-    user.send(b"cd")
-    (request,) = agent.asked()
-    assert request.body == b"abcd"
-
-
-async def test_draining_takes_no_request_behind_the_running_one(
-    stub: Stub, agent: FarAgent, channel: FarChannel
-) -> None:
-    user = stub.user()
-    user.ask()
-    user.front.drain()
-    agent.asked()
-    user.send(GET)
-    assert agent.asked() == []
-    channel.answer(1, b"{}")
-    assert user.take().count(b"HTTP/1.1") == 1
-
-
-async def test_a_head_under_way_when_draining_begins_is_told_to_come_again(
-    stub: Stub, agent: FarAgent
-) -> None:
-    user = stub.user()
-    user.send(GET[:10])
-    stub.office.draining = True
-    user.front.drain()
-    user.send(GET[10:])
-    status, fields, _ = user.answer()
-    assert (status, fields["retry-after"], fields["connection"]) == (503, "1", "close")
-
-
 # Backpressure ------------------------------------------------------------------------------------
 
 

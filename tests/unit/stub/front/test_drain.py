@@ -1,0 +1,117 @@
+"""What a user sees of a stub that is about to stop."""
+
+import pytest
+
+from tests.unit.fakes import Clock
+from tests.unit.stub.parts import FarAgent, FarChannel, Stub, User, request_bytes
+
+GET = request_bytes("GET /api/v1/pods")
+EVENT = b'{"type":"ADDED"}\n'
+
+
+@pytest.fixture
+async def stub(clock: Clock) -> Stub:
+    return Stub()
+
+
+@pytest.fixture
+async def agent(stub: Stub) -> FarAgent:
+    return stub.agent()
+
+
+@pytest.fixture
+async def channel(agent: FarAgent) -> FarChannel:
+    return agent.channel()
+
+
+async def test_draining_closes_an_idle_connection_at_once(stub: Stub) -> None:
+    user = stub.user()
+    user.front.drain()
+    assert user.stream.closed
+
+
+async def test_draining_closes_behind_the_running_answer(
+    stub: Stub, agent: FarAgent, channel: FarChannel
+) -> None:
+    user = stub.user()
+    user.ask()
+    stub.office.draining = True
+    user.front.drain()
+    assert not user.stream.closing
+    channel.answer(1, b"{}")
+    assert user.answer()[1]["connection"] == "close"
+    assert user.stream.closed
+
+
+async def test_draining_lets_a_running_upload_finish(stub: Stub, agent: FarAgent) -> None:
+    user = stub.user()
+    user.ask("PUT /api", "Content-Length: 4", body=b"ab")
+    user.front.drain()
+    stub.office.draining = False  # as where another worker asks: only what this connection does is looked at
+    user.send(b"cd")
+    (request,) = agent.asked()
+    assert request.body == b"abcd"
+
+
+async def test_draining_takes_no_request_behind_the_running_one(
+    stub: Stub, agent: FarAgent, channel: FarChannel
+) -> None:
+    user = stub.user()
+    user.ask()
+    user.front.drain()
+    agent.asked()
+    user.send(GET)
+    assert agent.asked() == []
+    channel.answer(1, b"{}")
+    assert user.take().count(b"HTTP/1.1") == 1
+
+
+async def test_a_head_under_way_when_draining_begins_is_told_to_come_again(
+    stub: Stub, agent: FarAgent
+) -> None:
+    user = stub.user()
+    user.send(GET[:10])
+    stub.office.draining = True
+    user.front.drain()
+    user.send(GET[10:])
+    status, fields, _ = user.answer()
+    assert (status, fields["retry-after"], fields["connection"]) == (503, "1", "close")
+
+
+def streaming(stub: Stub, channel: FarChannel, target: str, *pieces: bytes) -> User:
+    """A user to whom an answer without an end is coming."""
+    user = stub.user()
+    user.ask(f"GET {target}")
+    channel.head(1)
+    for piece in pieces:
+        channel.data(piece)
+    user.take()
+    user.front.drain()
+    return user
+
+
+@pytest.mark.parametrize("pieces", [(), (EVENT,), (EVENT[:5], EVENT[5:] + EVENT)])
+async def test_draining_ends_a_watch_politely_between_two_events(
+    stub: Stub, channel: FarChannel, pieces: tuple[bytes, ...]
+) -> None:
+    user = streaming(stub, channel, "/api/v1/pods?watch=true", *pieces)
+    assert user.take() == b"0\r\n\r\n"
+    assert user.stream.closed
+    assert stub.book.codes == [200]
+
+
+async def test_draining_ends_no_watch_in_the_middle_of_an_event(stub: Stub, channel: FarChannel) -> None:
+    user = streaming(stub, channel, "/api/v1/pods?watch=true", EVENT + EVENT[:5])
+    assert user.take() == b""
+    assert not user.stream.closing
+
+
+@pytest.mark.parametrize("target", ["/api/v1/namespaces/a/pods/b/log?follow=true", "/api/v1/pods"])
+async def test_draining_ends_nothing_else_that_would_look_complete(
+    stub: Stub, channel: FarChannel, target: str
+) -> None:
+    user = streaming(stub, channel, target, b"a line\n")
+    assert user.take() == b""
+    assert not user.stream.closing
+    channel.data(b"more\n")
+    assert b"more" in user.take()
