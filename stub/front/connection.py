@@ -2,23 +2,22 @@
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
-
-import httptools
+from typing import TYPE_CHECKING
 
 from stub.front.admission import Admitted, Caller
+from stub.front.deadline import Deadline
 from stub.front.exchange import Exchange, Verdict
 from stub.front.known import READ_BYTES
+from stub.front.parser import RequestParser
+from stub.front.quotas import ConnectionCount
 from tunnel.aio.stream import ByteStream, StreamHandler
 from tunnel.core import limits
-from tunnel.core.errors import BadRequest, HeadTooLarge, Refusal
-from tunnel.core.http.message import Field, RequestHead
+from tunnel.core.errors import BadRequest, Refusal
+from tunnel.core.http.message import RequestHead
 from tunnel.core.http.target import is_version_1_1
 
 if TYPE_CHECKING:
     from stub.front.office import FrontOffice
-
-_NEVER: Final = float("inf")
 
 
 class FrontConnection:
@@ -35,12 +34,9 @@ class FrontConnection:
         self.office = office
         self._server_name = server_name
         self._loop = asyncio.get_running_loop()
-        # httptools declares its parser without types.
-        self._parser: Any = httptools.HttpRequestParser(self)
-        self._url = b""
-        self._fields: list[Field] = []
-        self._head_bytes = 0
-        self._in_head = False
+        self._parser = RequestParser(self)
+        self._deadline = Deadline(self._timed_out)
+        self._count = ConnectionCount(office.quotas)
         self._between = True  # behind one request and before the next, with nothing of it here yet
         self._whole_read = b""  # the read under way, where it began there
         self._caller: Caller | None = None
@@ -55,15 +51,14 @@ class FrontConnection:
         self._lingering = False
         self._body_paused = False
         self.write_paused = False
-        self._deadline = _NEVER
-        self._timer: asyncio.TimerHandle | None = None
 
     # The stream ------------------------------------------------------------------------------------
 
     def stream_opened(self, stream: ByteStream) -> None:
         self.stream = stream
         self.office.connection_opened(self)
-        self._arm(self.office.idle_seconds)
+        self._count.opened(stream.peer)
+        self._deadline.set(self.office.idle_seconds)
 
     def stream_received(self, data: memoryview) -> None:
         if self._lingering or self._broken:
@@ -79,9 +74,9 @@ class FrontConnection:
                 self._take_known(admitted)
                 return
         self._between = False
-        if not self._head_bytes and self._receiving is None:
+        if not self._parser.head_bytes and self._receiving is None:
             # With the first byte alone: neither single bytes nor empty lines in front of a head move its deadline.
-            self._arm(self.office.head_seconds)
+            self._deadline.set(self.office.head_seconds)
         self._feed(data)
         if self._receiving is not None:
             self._receiving.read_over()
@@ -109,8 +104,8 @@ class FrontConnection:
             self._update_reading()
 
     def stream_closed(self, error: Exception | None) -> None:
-        self._stop_timer()
-        self.office.connection_gone(self)
+        self._deadline.stop()
+        self._gone()
         self._lose(str(error) if error else "it closed the connection")
 
     def _lose(self, reason: str) -> None:
@@ -129,52 +124,28 @@ class FrontConnection:
         if last is not None:
             last.close_behind()
 
-    # Parsing ---------------------------------------------------------------------------------------
+    # Requests --------------------------------------------------------------------------------------
 
     def _feed(self, data: memoryview) -> None:
-        if self._in_head or self._receiving is None:
-            self._head_bytes += len(data)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._upgrading = True
-            self._keep_early(data[upgrade.args[0] :])
-        except httptools.HttpParserCallbackError as error:
-            cause = error.__context__
-            self._refuse_connection(cause if isinstance(cause, Refusal) else _malformed(error))
-        except httptools.HttpParserError as error:
-            self._refuse_connection(_malformed(error))
-        else:
-            if self._head_bytes > limits.HEAD_BYTES:
-                self._refuse_connection(_head_too_large())
-
-    def on_message_begin(self) -> None:
-        self._between = False
-        self._url = b""
-        self._fields = []
-        self._in_head = True
-
-    def on_url(self, url: bytes) -> None:
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        # Trailers come through the same callback, behind the head; they are dropped (B3 of the wire notes: header injection).
-        if not self._in_head:
+            upgrade_at = self._parser.feed(data)
+        except Refusal as refusal:
+            self._refuse_connection(refusal)
             return
-        # httptools leaves white space behind a value in place.
-        self._fields.append((name, value.strip(b" \t")))
-        if len(self._fields) > limits.FIELD_COUNT:
-            raise _head_too_large()
+        if upgrade_at is not None:
+            self._upgrading = True
+            self._keep_early(data[upgrade_at:])
 
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-        self._head_bytes = 0
-        self._disarm()
+    def request_began(self) -> None:
+        self._between = False
+
+    def head_received(self, head: RequestHead) -> None:
+        self._deadline.clear()
         if self._ending or self._lingering or self.stream.closing:
             # It came behind the last request that is answered here. To carry it out all the same would be to believe bytes
             # behind a refusal that ends the connection, and its answer could not be sent.
             return
-        exchange = self._new_exchange()
+        exchange = self._new_exchange(head)
         self._receiving = exchange
         self._take(exchange)
 
@@ -186,11 +157,11 @@ class FrontConnection:
             # A client that pipelines is answered in order; it is not read further until its turn comes.
             self._queue.append(exchange)
 
-    def on_body(self, body: bytes) -> None:
+    def body_received(self, body: bytes) -> None:
         if self._receiving is not None:
             self._receiving.body_received(body)
 
-    def on_message_complete(self) -> None:
+    def request_completed(self) -> None:
         self._whole_read = b""  # what follows came with another
         exchange, self._receiving = self._receiving, None
         if exchange is not None:
@@ -198,13 +169,13 @@ class FrontConnection:
             exchange.read_over()
             if self._lingering:
                 # It was answered before it was whole, and now nothing is left to linger for.
-                self._disarm()
+                self._deadline.clear()
                 self.stream.close()
 
     def _take_known(self, admitted: Admitted) -> None:
         """Begin a request that needs no parsing."""
         self._between = False
-        self._deadline = _NEVER
+        self._deadline.clear()
         caller: Caller | None = None
         refusal: Refusal | None = None
         try:
@@ -223,13 +194,12 @@ class FrontConnection:
         )
         exchange.begin()
 
-    def _new_exchange(self) -> Exchange:
-        head = RequestHead(self._parser.get_method(), self._url, self._fields)
+    def _new_exchange(self, head: RequestHead) -> Exchange:
         refusal: Refusal | None = None
         admitted: Admitted | None = None
         version_1_1 = False
         try:
-            version_1_1 = is_version_1_1(self._parser.get_http_version())
+            version_1_1 = is_version_1_1(self._parser.version)
             caller = self._authenticate()
             admitted = self.office.admission.admit(
                 head, version_1_1=version_1_1, server_name=self._server_name, data=self._whole_read
@@ -243,19 +213,18 @@ class FrontConnection:
             head.target,
             Verdict(self._caller, admitted, refusal),
             version_1_1=version_1_1,
-            keep_alive=self._may_keep_alive(),
+            keep_alive=self._parser.may_keep_alive and not self.office.draining,
         )
 
-    def _may_keep_alive(self) -> bool:
-        # Behind an upgrade the parser stops, whatever becomes of it.
-        parser = self._parser
-        return parser.should_keep_alive() and not parser.should_upgrade() and not self.office.draining
-
     def _authenticate(self) -> Caller:
-        if self._caller is None:
-            self._caller = self.office.admission.authenticate(self.stream.tls, self.stream.peer)
-        self.office.admission.check_dates(self._caller)
-        return self._caller
+        caller = self._caller
+        if caller is None:
+            caller = self._caller = self.office.admission.authenticate(self.stream.tls, self.stream.peer)
+            self._count.identified(caller.identity.user)
+        if self._count.refusal is not None:
+            raise self._count.refusal
+        self.office.admission.check_dates(caller)
+        return caller
 
     def _refuse_connection(self, refusal: Refusal) -> None:
         """The bytes on this connection can no longer be told apart: answer what came whole before, say so, and close."""
@@ -297,8 +266,8 @@ class FrontConnection:
             # Not from within this call: an exchange may end in the middle of the parser's callbacks.
             self._loop.call_soon(self._next)
         else:
-            self._between = self._receiving is None and not (self._in_head or self._head_bytes)
-            self._arm(self.office.head_seconds if self._in_head else self.office.idle_seconds)
+            self._between = self._receiving is None and not (self._parser.in_head or self._parser.head_bytes)
+            self._deadline.set(self.office.head_seconds if self._parser.in_head else self.office.idle_seconds)
             self._update_reading()
 
     def _next(self) -> None:
@@ -312,13 +281,13 @@ class FrontConnection:
         """Close behind an answer. Where the client is still sending, a close at once would reset the connection and could
         destroy the answer on its way (RFC 9112 9.6): say the end, and read on for a while."""
         if exchange.request_complete and not self._upgrading:
-            self._disarm()
+            self._deadline.clear()
             self.stream.close()
             return
         self._lingering = True
         self.stream.write_end()
         self.stream.resume_reading()
-        self._arm(limits.LINGER_SECONDS)
+        self._deadline.set(limits.LINGER_SECONDS)
 
     def _update_reading(self) -> None:
         """Read while the running exchange can use it; a queue or a stopped body is TCP's to hold."""
@@ -351,7 +320,7 @@ class FrontConnection:
 
     def hand_over(self, pipe: StreamHandler) -> None:
         """The connection is a pipe from here on; what came early goes first."""
-        self._stop_timer()
+        self._deadline.stop()
         self._pipe = pipe
         early, self._early = bytes(self._early), bytearray()
         if early:
@@ -361,19 +330,25 @@ class FrontConnection:
     def pipe_closed(self) -> None:
         """The pipe is over, and the connection with it."""
         self._current = None
+        self._gone()
+
+    def _gone(self) -> None:
         self.office.connection_gone(self)
+        self._count.closed()
 
     # Time and draining -----------------------------------------------------------------------------
 
     @property
     def idle(self) -> bool:
         """Whether no request is under way."""
-        return self._current is None and not self._queue and self._receiving is None and not self._in_head
+        return (
+            self._current is None and not self._queue and self._receiving is None and not self._parser.in_head
+        )
 
     def drain(self) -> None:
         """Close as soon as nothing is under way."""
         if self.idle:
-            self._disarm()
+            self._deadline.clear()
             self.stream.close()
         elif self._current is not None:
             self._take_no_more()
@@ -385,48 +360,10 @@ class FrontConnection:
             self._current.abort_pipe(reason)
         self._lose(reason)
 
-    def _arm(self, seconds: float) -> None:
-        """Expect something within `seconds`. The deadline moves several times per request and hardly ever passes, so the loop's
-        timer is left where it is and looks at the deadline when it fires: that took 5 % of the stub's time."""
-        self._deadline = self._loop.time() + seconds
-        if self._timer is None or self._timer.when() > self._deadline:
-            self._set_timer(self._deadline)
-
-    def _disarm(self) -> None:
-        self._deadline = _NEVER
-
-    def _stop_timer(self) -> None:
-        self._deadline = _NEVER
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _set_timer(self, when: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(when, self._timer_fired)
-
-    def _timer_fired(self) -> None:
-        self._timer = None
-        if self._deadline <= self._loop.time():
-            self._timed_out()
-        elif self._deadline < _NEVER:
-            self._set_timer(self._deadline)
-
     def _timed_out(self) -> None:
-        if self._in_head:
+        if self._parser.in_head:
             self._refuse_connection(BadRequest("the request's head did not arrive in time", close=True))
         elif self._lingering:
             self.stream.abort()
         elif self.idle:  # else it was white space behind a request that still runs
             self.stream.close()
-
-
-def _malformed(error: Exception) -> BadRequest:
-    return BadRequest(f"the request is not valid HTTP/1.1: {error}", close=True)
-
-
-def _head_too_large() -> HeadTooLarge:
-    return HeadTooLarge(
-        f"the request's head is above {limits.HEAD_BYTES} bytes or {limits.FIELD_COUNT} fields", close=True
-    )

@@ -91,6 +91,7 @@ class Exchange:
         "_answer",
         "_channel",
         "_client_paused",
+        "_counted",
         "_current",
         "_front",
         "_number",
@@ -141,6 +142,7 @@ class Exchange:
         self._splice: Splice | None = None
         self._taken = 0
         self._client_paused = False
+        self._counted = False
         self._current = False
 
     # What the client sends -------------------------------------------------------------------------
@@ -216,8 +218,11 @@ class Exchange:
     def _ask(self, admitted: Admitted, *, stream: bool) -> bool:
         """Hand the request to an agent; False where there is none, and that was answered."""
         assert self.caller is not None
+        office = self._front.office
         try:
-            link = self._front.office.find_agent(admitted.cluster, hidden=admitted.hidden)
+            link = office.find_agent(admitted.cluster, hidden=admitted.hidden)
+            office.quotas.take_request(self.caller.identity.user, admitted.cluster)
+            self._counted = True
             number = self._number = self._send(link, admitted, self.caller, stream=stream)
         except Refusal as refusal:
             self.refuse(refusal)
@@ -385,7 +390,7 @@ class Exchange:
     def _pipe_closed(self, sent: int, received: int, reason: str) -> None:
         self._upload.received_bytes, self._answer.bytes_sent = sent, received
         self.phase = _OVER
-        self._front.office.completed(self, reason)
+        self._completed(reason)
         self._front.pipe_closed()
 
     def abort_pipe(self, reason: str) -> None:
@@ -429,7 +434,15 @@ class Exchange:
             return
         self._drop_request()
         self.phase = _OVER
-        self._front.office.completed(self, f"client gone: {reason}")
+        self._completed(f"client gone: {reason}")
+
+    def _completed(self, reason: str) -> None:
+        office = self._front.office
+        if self._counted:
+            assert self.caller is not None
+            assert self.admitted is not None
+            office.quotas.give_request_back(self.caller.identity.user, self.admitted.cluster)
+        office.completed(self, reason)
 
     def _drop_request(self) -> None:
         self._upload.drop()
@@ -444,5 +457,5 @@ class Exchange:
             return
         self._drop_request()
         self.phase = _OVER
-        self._front.office.completed(self, reason)
+        self._completed(reason)
         self._front.exchange_over(self, cut=cut, keep_alive=self._answer.keep_alive)

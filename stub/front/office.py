@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from stub.agents.link import AgentLink
 from stub.agents.registry import Registry
 from stub.front.admission import Admission
+from stub.front.quotas import QuotaLimits, Quotas
 from tunnel.core import limits
 from tunnel.core.errors import NotFound, Unavailable
 from tunnel.core.http.fields import sanitise_response
@@ -47,6 +48,7 @@ class FrontOffice:
         registry: the agents.
         ledgers: the audit log, the metrics.
         idle_seconds, head_seconds, splice_drain_seconds, retry_seconds: the settings of these names.
+        quotas: how much one address, user and cluster may have open.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class FrontOffice:
         head_seconds: float = limits.HEAD_SECONDS,
         splice_drain_seconds: float = limits.CLOSE_SECONDS,
         retry_seconds: float = limits.RETRY_SECONDS,
+        quotas: QuotaLimits = QuotaLimits(),  # noqa: B008 frozen
     ) -> None:
         self.admission = admission
         self._registry = registry
@@ -68,6 +71,7 @@ class FrontOffice:
         self.head_seconds = head_seconds
         self.splice_drain_seconds = splice_drain_seconds
         self.retry_seconds = retry_seconds
+        self.quotas = Quotas(quotas)
         self.connections: set[FrontConnection] = set()
         self.empty = asyncio.Event()
         """Set while no user is connected."""
