@@ -1,32 +1,41 @@
-"""Dials every stub, for ever, and keeps a session with each; drains when told to stop."""
+"""One agent process: it dials every stub, for ever, keeps a session with each, and drains when told to stop."""
 
 import asyncio
 import logging
-import random
 import ssl
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from agent.ceiling import Ceiling, open_ceiling
-from agent.channels import Channel, ChannelPool
+from agent.channels import Channel
+from agent.dialling.address import AddressDialer
+from agent.dialling.channels import FiledChannels
+from agent.dialling.endpoint import EndpointDialer
+from agent.dialling.road import Endpoint, Road
+from agent.dialling.roster import Roster
+from agent.dialling.session import FiledSession, Outcome
+from agent.facts.apiserver import Apiserver
+from agent.facts.collector import Collector
+from agent.facts.probe import Probe
+from agent.facts.vitals import Vitals
 from agent.inspection import Inspection
 from agent.measures import AgentMeasures
-from agent.session import AgentLink, Fence
+from agent.session import Fence
 from agent.settings import AgentSettings
 from agent.upstream.pool import UpstreamPool
 from agent.upstream.target import UpstreamTarget, target_of
 from certs.contexts import agent_context
-from tunnel.aio.dial import dial_tls
-from tunnel.aio.errors import StreamError
-from tunnel.aio.sockets import TUNNEL_LEG
+from tunnel.aio.control import control_socket
 from tunnel.aio.stream import StreamHandler
 from tunnel.core.wire.control import CHANNEL_ALPN, SESSION_ALPN, StubHello
-from tunnel.kit.backoff import Backoff
 from tunnel.kit.values import Address
 
 if TYPE_CHECKING:
     from tunnel.aio.admin import AdminListener
 
 _log = logging.getLogger(__name__)
+
+SHUTTING_DOWN = "this agent is shutting down"
 
 
 class Stopped(Exception):
@@ -49,110 +58,154 @@ class Agent:
         self._settings = settings
         self._target = target
         self._tasks = tasks
-        self._loop = asyncio.get_running_loop()
         self._session_context = self._context(SESSION_ALPN)
         self._channel_context = self._context(CHANNEL_ALPN)
         self.upstream = UpstreamPool(
             target, tasks, limit=settings.upstream_connections, connect_seconds=settings.connect_timeout
         )
+        self.vitals = Vitals()
         ceiling = Ceiling(impersonate=settings.mode == "impersonate", file=open_ceiling(settings.ceiling))
         self._inspection = Inspection(ceiling, target.credential, target.authority, target.base_path)
         self._fence = Fence()
+        self._road = Road(settings)
+        self.roster = Roster()
+        self._dialers: set[AddressDialer] = set()
+        self._sessions: set[FiledSession] = set()
         self._draining = False
-        self.links: set[AgentLink] = set()
 
     def _context(self, alpn: str) -> ssl.SSLContext:
         return agent_context(self._settings.cert, self._settings.key, self._settings.ca, [alpn])
 
+    @property
+    def links(self) -> set[FiledSession]:
+        """The sessions with stubs; what outlives its session on a channel keeps it listed."""
+        return {each for each in self._sessions if each.outcome is Outcome.FILED and not _is_over(each)}
+
+    @property
+    def in_flight(self) -> int:
+        """Requests and pipes that a drain would wait for."""
+        return sum(session.in_flight for session in self._sessions)
+
+    # Dialling --------------------------------------------------------------------------------------
+
     async def serve_stub(self, address: Address) -> None:
-        """Keep a session with the stub behind `address` until cancelled, or until `drain` is called and it ends."""
-        backoff = Backoff(random.random)
-        while not self._draining:
-            try:
-                link = await self._open_session(address)
-            except StreamError as error:
-                _log.warning("a stub cannot be reached", extra={"stub": str(address), "reason": str(error)})
-            else:
-                await link.closed.wait()
-                self._forget_finished()
-                _log.warning("the session is over", extra={"stub": str(address), "reason": link.close_reason})
-                if link.stub is not None:
-                    backoff.succeeded()
-            await asyncio.sleep(backoff.next_seconds())
+        """Keep a session with every stub behind `address` until cancelled, or until `drain` is called."""
+        dialer = AddressDialer(address, self._road, self._endpoint_dialer)
+        self._dialers.add(dialer)
+        try:
+            await dialer.run()
+        finally:
+            self._dialers.discard(dialer)
 
-    async def _open_session(self, address: Address) -> AgentLink:
-        def make_channels(stub: StubHello) -> ChannelPool:
-            async def dial(channel: Channel) -> None:
-                await self._dial(address, self._channel_context, channel, CHANNEL_ALPN)
+    def _endpoint_dialer(self, endpoint: Endpoint, on_failure: Callable[[], None]) -> EndpointDialer:
+        return EndpointDialer(endpoint, self._open_session, self.roster, on_failure)
 
-            return ChannelPool(
-                stub,
-                dial,
-                self._tasks,
-                floor=self._settings.channels_floor,
-                limit=self._settings.channels_limit,
-            )
+    async def _open_session(self, endpoint: Endpoint) -> FiledSession:
+        self._sessions = {each for each in self._sessions if not _is_over(each)}
+        opened: list[FiledSession] = []
 
-        link = AgentLink(
+        def make() -> StreamHandler:
+            opened.append(self._session(endpoint))
+            return opened[0].runner
+
+        await self._road.dial(endpoint, self._session_context, make, SESSION_ALPN)
+        (session,) = opened
+        if self._draining:
+            session.stop(SHUTTING_DOWN)
+        await session.settled()
+        return session
+
+    def _session(self, endpoint: Endpoint) -> FiledSession:
+        session = FiledSession(
             self._settings,
             self.upstream,
+            self.vitals,
             self._inspection,
             self._target.credential,
             self._fence,
             self._target.origin,
-            make_channels,
+            lambda stub: self._channels(endpoint, stub),
             self._tasks,
-            str(address),
+            str(endpoint),
         )
-        await self._dial(address, self._session_context, link.runner, SESSION_ALPN)
-        self.links.add(link)
-        if self._draining:
-            link.stop("this agent is shutting down")
-        return link
+        session.file_in(self.roster)
+        self._sessions.add(session)
+        return session
 
-    def _forget_finished(self) -> None:
-        """Drop the sessions that are over; what outlives its session on a channel keeps it listed, so that `drain` waits."""
-        self.links = {link for link in self.links if link.in_flight or not link.closed.is_set()}
+    def _channels(self, endpoint: Endpoint, stub: StubHello) -> FiledChannels:
+        async def dial(channel: Channel) -> None:
+            # To the very address at which the session found its stub, which may be one of many that its name has.
+            await self._road.dial(endpoint, self._channel_context, lambda: channel, CHANNEL_ALPN)
 
-    async def _dial(
-        self, address: Address, context: ssl.SSLContext, handler: StreamHandler, alpn: str
-    ) -> None:
-        await dial_tls(
-            address.host,
-            address.port,
-            context,
-            handler_factory=lambda: handler,
-            deadline=self._loop.time() + self._settings.connect_timeout,
-            require_alpn=alpn,
-            options=TUNNEL_LEG,
+        return FiledChannels(
+            self.roster,
+            stub,
+            dial,
+            self._tasks,
+            floor=self._settings.channels_floor,
+            limit=self._settings.channels_limit,
         )
+
+    def hurry(self) -> None:
+        """Dial what is missing now, whatever its turn."""
+        for dialer in self._dialers:
+            dialer.hurry()
+
+    # Watching itself -------------------------------------------------------------------------------
+
+    async def observe(self) -> None:
+        """Find out how the apiserver and the cluster are, until cancelled."""
+        apiserver = Apiserver(self._target, self.upstream)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(Probe(apiserver, self.upstream, self.vitals).run(), name="probe the apiserver")
+            collector = Collector(apiserver, self.vitals, self._settings.facts_interval)
+            tasks.create_task(collector.run(), name="collect facts")
 
     def problem(self) -> str | None:
         """Return why this agent cannot serve, or None."""
         if self._draining:
             return "draining"
         if not self.upstream.reachable:
-            return "the apiserver cannot be reached"
-        return None if any(link.stub is not None for link in self.links) else "no session with a stub"
+            return self.vitals.problem or "the apiserver cannot be reached"
+        return None if self.roster.workers else "no session with a stub"
+
+    # Ends ------------------------------------------------------------------------------------------
 
     async def drain(self, grace_seconds: float) -> None:
-        """Ask for no new requests and let what runs finish within the grace."""
+        """Ask for no new requests, let what runs finish within the grace, and wait until the stubs have all of it."""
         self._draining = True
-        for link in self.links:
-            link.drain("this agent is shutting down")
+        for dialer in self._dialers:
+            dialer.stop()
+        for session in list(self._sessions):
+            if session.stub is None:
+                session.stop(SHUTTING_DOWN)  # its stub knows nothing of this agent yet
+            else:
+                session.drain(SHUTTING_DOWN)
         try:
             async with asyncio.timeout(grace_seconds):
-                for link in list(self.links):
-                    await link.idle.wait()
+                for session in list(self._sessions):
+                    await _finish(session)
         except TimeoutError:
-            running = sum(link.in_flight for link in self.links)
-            _log.warning("breaking off what still runs", extra={"requests": running})
+            _log.warning("breaking off what still runs", extra={"requests": self.in_flight})
 
     def stop(self) -> None:
         """End everything at once."""
-        for link in list(self.links):
-            link.stop("this agent shut down")
+        for session in list(self._sessions):
+            session.stop("this agent shut down")
         self.upstream.close()
+
+
+def _is_over(session: FiledSession) -> bool:
+    if not session.closed.is_set():
+        return False
+    return not session.in_flight and (session.stub is None or not session.channels.in_use)
+
+
+async def _finish(session: FiledSession) -> None:
+    await session.idle.wait()
+    if session.stub is not None:
+        # An exchange is over when its answer is written; a slow client may still be taking that.
+        await session.channels.finish(SHUTTING_DOWN)
 
 
 async def _start_admin(agent: Agent, settings: AgentSettings) -> "AdminListener | None":
@@ -166,8 +219,19 @@ async def _start_admin(agent: Agent, settings: AgentSettings) -> "AdminListener 
     return admin
 
 
-async def run(settings: AgentSettings, stopping: asyncio.Event) -> None:
+async def _hurry_when_told(agent: Agent, hurry: asyncio.Event) -> None:
+    while True:
+        await hurry.wait()
+        hurry.clear()
+        _log.info("dialling at once")
+        agent.hurry()
+
+
+async def run(settings: AgentSettings, stopping: asyncio.Event, hurry: asyncio.Event | None = None) -> None:
     """Run an agent until `stopping` is set, and drain it then.
+
+    Args:
+        hurry: set, by whoever knows that a stub is back, to dial without waiting for the next try.
 
     Raises:
         CommandFailed: it cannot start.
@@ -181,11 +245,14 @@ async def run(settings: AgentSettings, stopping: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as tasks:
             agent = Agent(settings, target, tasks)
             admin = await _start_admin(agent, settings)
+            tasks.create_task(agent.observe(), name="observe the cluster")
+            tasks.create_task(_hurry_when_told(agent, hurry or asyncio.Event()), name="hurry when told")
             for address in settings.stub:
                 tasks.create_task(agent.serve_stub(address), name=f"serve {address}")
             try:
-                await stopping.wait()
-                await agent.drain(settings.drain_grace)
+                async with control_socket(settings.control, stopping, lambda: agent.in_flight):
+                    await stopping.wait()
+                    await agent.drain(settings.drain_grace)
             finally:
                 agent.stop()
                 if admin is not None:

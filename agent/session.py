@@ -8,6 +8,7 @@ from typing import Final
 
 from agent.channels import ChannelPool
 from agent.exchange import Exchange, Phase
+from agent.facts.vitals import Vitals
 from agent.inspection import Inspection
 from agent.settings import AgentSettings
 from agent.upstream.credential import Credential
@@ -56,6 +57,7 @@ class AgentLink:
     Args:
         settings: of the agent.
         upstream: connections to the apiserver, shared by all sessions.
+        vitals: what is known of the cluster, for reports.
         inspection: checks requests.
         credential: renewed on a 401.
         fence: shared by all sessions.
@@ -69,6 +71,7 @@ class AgentLink:
         self,
         settings: AgentSettings,
         upstream: UpstreamPool,
+        vitals: Vitals,
         inspection: Inspection,
         credential: Credential,
         fence: Fence,
@@ -79,6 +82,7 @@ class AgentLink:
     ) -> None:
         self._settings = settings
         self.upstream = upstream
+        self._vitals = vitals
         self._inspection = inspection
         self._credential = credential
         self._fence = fence
@@ -274,13 +278,17 @@ class AgentLink:
     def _send_report(self) -> None:
         if self.runner.closed:
             return
+        vitals = self._vitals
         self._core.send_report(
             Report(
                 upstream_reachable=self.upstream.reachable,
-                upstream_milliseconds=self.upstream.dial_milliseconds,
+                upstream_milliseconds=round(vitals.milliseconds),
                 requests=len(self._exchanges) - len(self._pipes),
                 pipes=len(self._pipes),
                 draining=self.draining,
+                upstream_version=vitals.version,
+                nodes=vitals.nodes,
+                resources=vitals.resources,
             )
         )
         self.runner.flush_soon()

@@ -6,6 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
+from agent.dialling.proxyrules import (
+    LOCAL,
+    ProxyChoice,
+    ProxyUrl,
+    no_proxy_form,
+    no_proxy_from,
+    proxy_form,
+    proxy_from,
+)
 from tunnel.kit import values
 from tunnel.kit.failures import UsageError
 from tunnel.kit.process import ProcessSettings
@@ -16,6 +25,8 @@ Mode = Literal["impersonate", "token"]
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where Kubernetes puts a Pod's own credential."""
+
+SHORTEST_FACTS_SECONDS: Final = 60.0
 
 
 def _read_upstream(text: str) -> str:
@@ -31,8 +42,31 @@ def _read_name(text: str) -> str:
     return text
 
 
+def _read_facts_interval(text: str) -> float:
+    seconds = values.duration(text)
+    if seconds < SHORTEST_FACTS_SECONDS:
+        raise ValueError(f"{text!r} is too often for what lists nodes and pods: give 1m or more, or off")
+    return seconds
+
+
 _upstream = Form(_read_upstream, metavar="URL")
+_facts_interval = Form(_read_facts_interval, values.duration.write, metavar="DURATION")
 _name = Form(_read_name, metavar="NAME")
+
+
+NO_FILE: Final = Path()
+"""Stands for a file that the agent gets by joining."""
+
+
+def _read_own_file(text: str) -> Path:
+    return values.existing_file(text) if text else NO_FILE
+
+
+def _write_own_file(path: Path) -> str:
+    return "" if path == NO_FILE else str(path)
+
+
+_own_file = Form(_read_own_file, _write_own_file, values.existing_file.metavar)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,18 +85,67 @@ class AgentSettings(ProcessSettings):
         help="A stub, or an address behind which there are several; all of them are dialled.",
     )
     cert: Path = setting(
-        parse=values.existing_file,
-        help="The agent's certificate, which also says which cluster it serves. It is read again when it changes.",
+        parse=_own_file,
+        default=NO_FILE,
+        help="The agent's certificate, which also says which cluster it serves. It is read again when it changes. Without "
+        "--cert, --key and --ca the agent gets them by itself (--state).",
     )
-    key: Path = setting(parse=values.existing_file, help="The key of --cert.")
+    key: Path = setting(parse=_own_file, default=NO_FILE, help="The key of --cert.")
     ca: Path = setting(
-        parse=values.existing_file,
+        parse=_own_file,
+        default=NO_FILE,
         help="The authority that signed the stub's certificate (server-ca.crt).",
+    )
+    state: Path | None = setting(
+        parse=values.path,
+        default=None,
+        help="The folder in which the agent keeps the certificate that it got by joining, and renews it. It must outlive "
+        "the agent's process.",
+    )
+    join: str = setting(
+        parse=values.text,
+        default="",
+        metavar="TOKEN",
+        secret=True,
+        help="The join token for the first certificate ('cluster-tunnel token create'), where --state holds none yet. On a "
+        "command line others can see it: rather use the variable or --join-file.",
+    )
+    join_file: Path | None = setting(
+        parse=values.path,
+        default=None,
+        help="A file with the join token. It is read only where --state holds no certificate yet.",
+    )
+    join_at: Address | None = setting(
+        parse=values.endpoint,
+        default=None,
+        help="Where the agent joins and renews: a stub's --listen, where --stub leads to listeners for agents alone. The "
+        "default is what --stub says.",
     )
     name: str = setting(
         parse=_name,
         default="",
         help="What this agent is called in logs and lists. The default is the host's name, in a Pod the Pod's.",
+    )
+    proxy: ProxyChoice = setting(
+        parse=proxy_form,
+        default=None,
+        help="The HTTP proxy that leads to the stubs; off for none. The default is what HTTPS_PROXY names.",
+    )
+    no_proxy: tuple[str, ...] = setting(
+        parse=no_proxy_form,
+        repeatable=True,
+        help="A stub's host, domain, IP address or CIDR that needs no proxy. The default is what NO_PROXY lists.",
+    )
+    proxy_credentials: Path | None = setting(
+        parse=values.existing_file,
+        default=None,
+        help="A file with USER:PASSWORD for the proxy, read again when it changes. A URL may hold them too, but not on "
+        "a command line that others can see.",
+    )
+    proxy_ca: Path | None = setting(
+        parse=values.existing_file,
+        default=None,
+        help="The authority that signed the certificate of an https proxy. The default are the system's.",
     )
 
     # The cluster ---------------------------------------------------------------------------------
@@ -122,6 +205,11 @@ class AgentSettings(ProcessSettings):
         help="How long running responses and pipes may go on after SIGTERM. In a Pod, "
         "terminationGracePeriodSeconds must be longer by 5 s or so.",
     )
+    facts_interval: float | None = setting(
+        parse=values.optional(_facts_interval),
+        default=300.0,
+        help="How often nodes and pods are listed, to report the cluster's capacity.",
+    )
     channels_floor: int = setting(
         parse=values.count(minimum=1, maximum=1024),
         default=4,
@@ -146,6 +234,7 @@ class AgentSettings(ProcessSettings):
     )
 
     def __post_init__(self) -> None:
+        self._check_identity()
         if not self.stub:
             raise UsageError(
                 "--stub is missing: give --stub HOST:PORT, CTUN_STUB or 'stub:' in the configuration file"
@@ -154,6 +243,7 @@ class AgentSettings(ProcessSettings):
             raise UsageError(
                 f"--channels-floor {self.channels_floor} is above --channels-limit {self.channels_limit}"
             )
+        self._check_proxy()
         if self.kubeconfig is None:
             if self.context is not None:
                 raise UsageError("--context chooses within --kubeconfig, which is not given")
@@ -161,6 +251,33 @@ class AgentSettings(ProcessSettings):
         for flag in self._given_beside_kubeconfig():
             raise UsageError(
                 f"{flag} and --kubeconfig exclude each other: the kubeconfig says where and with what"
+            )
+
+    def _check_proxy(self) -> None:
+        in_url = isinstance(self.proxy, ProxyUrl) and bool(self.proxy.username)
+        if in_url and self.proxy_credentials is not None:
+            raise UsageError("--proxy-credentials and a proxy URL with a user name exclude each other")
+
+    def _check_identity(self) -> None:
+        """It is given whole, or got by joining."""
+        own = {"--cert": self.cert, "--key": self.key, "--ca": self.ca}
+        given = [flag for flag, path in own.items() if path != NO_FILE]
+        if self.state is not None:
+            for flag in given:
+                raise UsageError(f"{flag} and --state exclude each other: the agent gets its own by joining")
+            if self.join and self.join_file is not None:
+                raise UsageError("--join and --join-file exclude each other: a join token is used once")
+            return
+        for flag, value in (
+            ("--join", self.join),
+            ("--join-file", self.join_file),
+            ("--join-at", self.join_at),
+        ):
+            if value:
+                raise UsageError(f"{flag} needs --state, the folder in which to keep the certificate")
+        for flag in (flag for flag in own if flag not in given):
+            raise UsageError(
+                f"{flag} is missing: give --cert, --key and --ca, or --state with --join-file to join"
             )
 
     def _given_beside_kubeconfig(self) -> Iterator[str]:
@@ -175,17 +292,18 @@ class AgentSettings(ProcessSettings):
 def with_defaults(
     settings: AgentSettings, environ: Mapping[str, str], service_account: Path = SERVICE_ACCOUNT
 ) -> AgentSettings:
-    """Return `settings` with what the place the agent runs in supplies: its name, and in a Pod apiserver and token.
+    """Return `settings` with what the place the agent runs in supplies: its name, the proxy, and in a Pod apiserver and
+    token.
 
     Args:
         settings: as they were given.
-        environ: the environment; Kubernetes puts `KUBERNETES_SERVICE_HOST` and `..._PORT` there.
+        environ: the environment; Kubernetes puts `KUBERNETES_SERVICE_HOST` and `..._PORT` there, owners `HTTPS_PROXY`.
         service_account: the folder with the Pod's `token` and `ca.crt`.
 
     Raises:
-        UsageError: no apiserver is given and none is around, or no credential for it.
+        UsageError: no apiserver is given and none is around, or no credential for it; or the proxy cannot be used.
     """
-    named = replace(settings, name=settings.name or socket.gethostname())
+    named = replace(_with_proxy(settings, environ), name=settings.name or socket.gethostname())
     if named.kubeconfig is not None:
         return named
     if named.upstream is not None:
@@ -198,6 +316,14 @@ def with_defaults(
         )
     host = f"[{host}]" if ":" in host else host
     return _in_pod(replace(named, upstream=f"https://{host}:{port}"), service_account)
+
+
+def _with_proxy(settings: AgentSettings, environ: Mapping[str, str]) -> AgentSettings:
+    except_for = settings.no_proxy or no_proxy_from(environ)
+    if settings.proxy is not None:
+        return replace(settings, no_proxy=except_for)
+    found = proxy_from(environ)
+    return replace(settings, proxy=found or "off", no_proxy=(*except_for, *LOCAL) if found else except_for)
 
 
 def _checked(settings: AgentSettings) -> AgentSettings:

@@ -82,6 +82,27 @@ def agent_context(
     return context
 
 
+def calling_context(authority: PemSource | None, own: PemSource | None = None) -> ssl.SSLContext:
+    """Return the context of a call to a stub's endpoints that issue certificates.
+
+    Args:
+        authority: whom to trust as the stub. None for nobody: then what comes back is proved by something else (a pin).
+        own: a certificate to show and its key, in one text.
+
+    Raises:
+        CertificateProblem: a source cannot be used.
+    """
+    context = _client(strict=True, alpn=HTTP)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    if authority is None:
+        _trust_anybody(context, None)
+    else:
+        _trust(context, read_certificates(authority))
+    if own is not None:
+        _show(context, _own_pair(own, own, ExtendedKeyUsageOID.CLIENT_AUTH), own.name)
+    return context
+
+
 def upstream_context(
     *,
     ca: PemSource | None,

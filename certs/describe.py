@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from certs.authority import is_authority, lifetime_of
 from certs.errors import CertificateProblem
 from certs.lifetime import Lifetime, date_text, duration_text
-from certs.names import AGENT_URI, AUTHORITIES
+from certs.names import AGENT_URI, AUTHORITIES, CLUSTER_URI, LOGIN_URI
 from certs.peer import was_signed_by
 from certs.pem import PemFile, public_der, read_bounded, read_certificates, read_key
 
@@ -102,9 +102,21 @@ def _name_rows(certificate: x509.Certificate) -> Iterator[Row]:
     if kind == "user certificate":
         yield "user", _subject_texts(certificate, NameOID.COMMON_NAME)
         yield "groups", _subject_texts(certificate, NameOID.ORGANIZATION_NAME) or "none"
+        for text in _uri_texts(certificate, LOGIN_URI):
+            yield "renews until", _second_text(text)
     elif kind == "agent certificate":
-        uris = (name for name in _alternative_names(certificate) if name.startswith(AGENT_URI))
-        yield "cluster", ", ".join(uri.removeprefix(AGENT_URI) for uri in uris)
+        yield "cluster", ", ".join(_uri_texts(certificate, AGENT_URI))
+        for text in _uri_texts(certificate, CLUSTER_URI):
+            yield "cluster UID", text
+
+
+def _uri_texts(certificate: x509.Certificate, prefix: str) -> list[str]:
+    return [name.removeprefix(prefix) for name in _alternative_names(certificate) if name.startswith(prefix)]
+
+
+def _second_text(text: str) -> str:
+    # Bounded: a foreign certificate may name a second beyond all calendars.
+    return date_text(datetime.fromtimestamp(int(text), UTC)) if text.isdigit() and len(text) < 12 else text
 
 
 def _subject_texts(certificate: x509.Certificate, kind: x509.ObjectIdentifier) -> str:

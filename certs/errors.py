@@ -15,5 +15,9 @@ class FileMissing(CertificateProblem):
     """There is no such file."""
 
 
+class NameDenied(CertificateProblem):
+    """The deny list refuses whatever is issued to this user or cluster."""
+
+
 class PeerRefused(Exception):
     """A certificate whose handshake succeeded does not stand for what its holder wants to be; the text says why."""

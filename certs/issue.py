@@ -11,7 +11,16 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certs.authority import Authority
 from certs.lifetime import Lifetime
-from certs.names import AGENT_URI, check_cluster, check_groups, check_user, parse_host
+from certs.names import (
+    AGENT_URI,
+    CLUSTER_URI,
+    LOGIN_URI,
+    check_cluster,
+    check_groups,
+    check_uid,
+    check_user,
+    parse_host,
+)
 from certs.pem import KeyPair
 
 LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
@@ -39,9 +48,9 @@ def issue_server(authority: Authority, hosts: Sequence[str], lifetime: Lifetime)
     """
     parsed = dict.fromkeys(parse_host(host) for host in (*hosts, *LOCAL_HOSTS))
     names = x509.SubjectAlternativeName([_general_name(host) for host in parsed])
-    return _issue(
-        authority, _subject("cluster-tunnel stub"), lifetime, ExtendedKeyUsageOID.SERVER_AUTH, names
-    )
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject, purpose = _subject("cluster-tunnel stub"), ExtendedKeyUsageOID.SERVER_AUTH
+    return KeyPair((_leaf(authority, subject, key.public_key(), lifetime, purpose, names),), key)
 
 
 def issue_agent(authority: Authority, cluster: str, lifetime: Lifetime) -> KeyPair:
@@ -51,9 +60,31 @@ def issue_agent(authority: Authority, cluster: str, lifetime: Lifetime) -> KeyPa
         ValueError: `cluster` is no cluster id.
         CertificateProblem: the authority is not valid in that time.
     """
-    uri = x509.UniformResourceIdentifier(AGENT_URI + check_cluster(cluster))
-    names = x509.SubjectAlternativeName([uri])
-    return _issue(authority, _subject(cluster), lifetime, ExtendedKeyUsageOID.CLIENT_AUTH, names)
+    key = ec.generate_private_key(ec.SECP256R1())
+    return KeyPair((sign_agent(authority, cluster, None, key.public_key(), lifetime),), key)
+
+
+def sign_agent(
+    authority: Authority,
+    cluster: str,
+    uid: str | None,
+    public_key: CertificatePublicKeyTypes,
+    lifetime: Lifetime,
+) -> x509.Certificate:
+    """Return an agent's certificate for a key that it made itself.
+
+    Args:
+        cluster: its id.
+        uid: the cluster's own, of its namespace kube-system; None where nobody has seen it.
+
+    Raises:
+        ValueError: `cluster` or `uid` is none.
+        CertificateProblem: the authority is not valid in that time.
+    """
+    uris = [AGENT_URI + check_cluster(cluster), *([CLUSTER_URI + check_uid(uid)] if uid is not None else [])]
+    return _leaf(
+        authority, _subject(cluster), public_key, lifetime, ExtendedKeyUsageOID.CLIENT_AUTH, _uris(uris)
+    )
 
 
 def issue_user(authority: Authority, user: str, groups: Sequence[str], lifetime: Lifetime) -> KeyPair:
@@ -63,20 +94,32 @@ def issue_user(authority: Authority, user: str, groups: Sequence[str], lifetime:
         ValueError: a name is empty, too long, or has a character that a header cannot carry.
         CertificateProblem: the authority is not valid in that time.
     """
-    subject = _subject(check_user(user), check_groups(groups))
-    return _issue(authority, subject, lifetime, ExtendedKeyUsageOID.CLIENT_AUTH)
-
-
-def _issue(
-    authority: Authority,
-    subject: x509.Name,
-    lifetime: Lifetime,
-    purpose: x509.ObjectIdentifier,
-    names: x509.SubjectAlternativeName | None = None,
-) -> KeyPair:
     key = ec.generate_private_key(ec.SECP256R1())
-    certificate = _leaf(authority, subject, key.public_key(), lifetime, purpose, names)
-    return KeyPair((certificate,), key)
+    return KeyPair((sign_user(authority, user, groups, key.public_key(), lifetime),), key)
+
+
+def sign_user(
+    authority: Authority,
+    user: str,
+    groups: Sequence[str],
+    public_key: CertificatePublicKeyTypes,
+    lifetime: Lifetime,
+    *,
+    renewable_until: float | None = None,
+) -> x509.Certificate:
+    """Return a user's certificate for a key that the user made.
+
+    Args:
+        renewable_until: until when the certificate may be shown to get another one, in POSIX seconds; None leaves that to
+            whoever is asked.
+
+    Raises:
+        ValueError: as `issue_user`.
+        CertificateProblem: the authority is not valid in that time.
+    """
+    subject = _subject(check_user(user), check_groups(groups))
+    names = None if renewable_until is None else _uris([f"{LOGIN_URI}{int(renewable_until)}"])
+    return _leaf(authority, subject, public_key, lifetime, ExtendedKeyUsageOID.CLIENT_AUTH, names)
 
 
 def _leaf(
@@ -104,6 +147,10 @@ def _subject(common_name: str, organizations: Sequence[str] = ()) -> x509.Name:
             x509.NameAttribute(NameOID.COMMON_NAME, common_name),
         ]
     )
+
+
+def _uris(texts: Sequence[str]) -> x509.SubjectAlternativeName:
+    return x509.SubjectAlternativeName([x509.UniformResourceIdentifier(text) for text in texts])
 
 
 def _general_name(host: str | IPv4Address | IPv6Address) -> x509.GeneralName:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from yaml.nodes import MappingNode, ScalarNode
@@ -18,9 +18,34 @@ from certs import files, nodes
 from certs.errors import CertificateProblem
 from certs.names import check_cluster
 from certs.pem import KeyPair, read_bounded
+from certs.upstream import EXEC_VERSIONS
 
 _TRUST_KEYS: Final = ("certificate-authority", "insecure-skip-tls-verify")
 """What a cluster's entry must not keep beside the embedded authority."""
+
+
+LOGIN_CERTIFICATE: Final = "CTUN_LOGIN_CERTIFICATE"
+"""The variable in which an exec entry holds the first certificate with its key, PEM in base64. An argument would be in every list
+of processes."""
+
+_INSTALL_HINT: Final = (
+    "this cluster is reached with `cluster-tunnel login`; install cluster-tunnel and put it on the PATH"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LoginPlugin:
+    """`cluster-tunnel login` as where a kubeconfig's user gets its certificate from.
+
+    Attributes:
+        arguments: behind `login`.
+        first: the certificate to begin with, which renews itself; None where another sign-in comes first.
+        interactive: whether a person may be asked.
+    """
+
+    arguments: tuple[str, ...] = ()
+    first: KeyPair | None = None
+    interactive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +56,13 @@ class Access:
         context: the name of the context, and of its cluster and user behind a prefix of ours.
         server: the URL to call, complete.
         authority_pem: whom to trust as the stub.
-        pair: the user's certificate and key.
+        credential: the user's certificate and key, or what gets them.
     """
 
     context: str
     server: str
     authority_pem: bytes
-    pair: KeyPair
+    credential: KeyPair | LoginPlugin
 
     @property
     def entry(self) -> str:
@@ -190,11 +215,31 @@ def _context_values(access: Access) -> dict[str, str]:
     return {"cluster": access.entry, "user": access.entry}
 
 
-def _user_values(access: Access) -> dict[str, str]:
+def _user_values(access: Access) -> dict[str, Any]:
+    credential = access.credential
+    if isinstance(credential, LoginPlugin):
+        return {"exec": _exec_values(credential)}
     return {
-        "client-certificate-data": _base64(access.pair.certificate_pem),
-        "client-key-data": _base64(access.pair.key_pem),
+        "client-certificate-data": _base64(credential.certificate_pem),
+        "client-key-data": _base64(credential.key_pem),
     }
+
+
+def _exec_values(plugin: LoginPlugin) -> dict[str, Any]:
+    first = plugin.first
+    values: dict[str, Any] = {
+        "apiVersion": EXEC_VERSIONS[0],
+        "args": ["login", *plugin.arguments],
+        "command": "cluster-tunnel",
+        "installHint": _INSTALL_HINT,
+        "interactiveMode": "IfAvailable" if plugin.interactive else "Never",
+        # The plugin learns the stub's address and authority from kubectl: they stand in the file once.
+        "provideClusterInfo": True,
+    }
+    if first is not None:
+        text = _base64(first.certificate_pem + first.key_pem)
+        values["env"] = [{"name": LOGIN_CERTIFICATE, "value": text}]
+    return values
 
 
 def _base64(content: bytes) -> str:

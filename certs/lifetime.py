@@ -44,6 +44,18 @@ class Lifetime:
         """Return this life, cut so that it is no longer than `other`."""
         return Lifetime(max(self.not_before, other.not_before), min(self.not_after, other.not_after))
 
+    def behind(self, moment: datetime | None) -> "Lifetime":
+        """Return this life, begun a second behind `moment` at the earliest: a revocation is told from what was issued since
+        by their dates alone."""
+        if moment is None:
+            return self
+        return Lifetime(max(self.not_before, moment + timedelta(seconds=1)), self.not_after)
+
+    @property
+    def issued(self) -> datetime:
+        """About when a certificate with these dates was made, if it was made here."""
+        return min(self.not_before + CLOCK_SKEW, self.not_after)
+
     def problem_at(self, now: datetime) -> str | None:
         """Return why a certificate of this life is not valid at `now`, or None where it is."""
         if now > self.not_after:
@@ -57,6 +69,18 @@ class Lifetime:
 def utc_now() -> datetime:
     """Return the wall clock's time."""
     return datetime.now(UTC)
+
+
+def parse_moment(text: str) -> datetime:
+    """Return a moment written as in ISO 8601.
+
+    Raises:
+        ValueError: it is none, or has no time zone.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return moment
 
 
 def date_text(moment: datetime) -> str:

@@ -16,6 +16,12 @@ SERVER: Final = "server"
 AGENT_URI: Final = "cluster-tunnel://agent/"
 """In front of the cluster id in an agent certificate's URI SAN."""
 
+CLUSTER_URI: Final = "cluster-tunnel://cluster/"
+"""In front of the cluster's own UID in the certificate of an agent that joined: a copied key says where it came from."""
+
+LOGIN_URI: Final = "cluster-tunnel://login/"
+"""In front of the POSIX second until which a user's certificate may renew itself."""
+
 ISSUED_NAME_LENGTH: Final = 64
 """X.520's upper bound for a common name, and for an organization; OpenSSL's own tools refuse to issue more."""
 
@@ -26,6 +32,7 @@ FILE_NAME_LENGTH: Final = 200
 """File systems take 255 bytes; the rest is for the ending and a temporary file's suffix."""
 
 _CLUSTER: Final = re.compile(r"[a-z0-9-]{1,63}\Z")
+_UID: Final = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
 _DNS_LABEL: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\Z", re.IGNORECASE | re.ASCII)
 _SAFE_IN_FILE_NAMES: Final = "@+"
 
@@ -36,6 +43,13 @@ def check_cluster(text: str) -> str:
     """Return `text` if it is a cluster id."""
     if not _CLUSTER.match(text):
         raise ValueError(f"{text!r} is not a cluster id: one to 63 of a-z, 0-9 and '-'")
+    return text
+
+
+def check_uid(text: str) -> str:
+    """Return `text` if it can be the UID that a cluster gave its namespace kube-system."""
+    if not _UID.match(text):
+        raise ValueError(f"{text[:70]!r} is not a cluster's UID: one to 64 letters, digits and '-'")
     return text
 
 

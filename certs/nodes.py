@@ -100,7 +100,7 @@ def put_entry(root: MappingNode, key: str, entry: str, value: MappingNode, name:
 
 
 def mapping(values: dict[str, Any]) -> MappingNode:
-    """Return a mapping whose values are texts, nodes, mappings or lists."""
+    """Return a mapping whose values are texts, booleans, nodes, mappings or lists."""
     pairs = [(scalar(key), _node(item)) for key, item in values.items()]
     return MappingNode(f"{_TAG}map", pairs, flow_style=False)
 
@@ -112,6 +112,8 @@ def scalar(text: str) -> ScalarNode:
 
 
 def _node(value: Any) -> Node:
+    if isinstance(value, bool):
+        return ScalarNode(f"{_TAG}bool", str(value).lower())
     if isinstance(value, dict):
         return mapping(value)
     if isinstance(value, list):

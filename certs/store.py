@@ -13,6 +13,7 @@ from pathlib import Path
 
 from certs import files
 from certs.authority import Authority, lifetime_of, make_authority
+from certs.denied import DENIED, Denials, read_denials
 from certs.errors import CertificateProblem, FileMissing
 from certs.issue import issue_agent, issue_server, issue_user
 from certs.lifetime import AUTHORITY_LIFE, Lifetime
@@ -98,12 +99,22 @@ class CertificateStore:
     def issue_agent(self, cluster: str, lifetime: Lifetime) -> Written:
         """Write the pair of a cluster's agent, in place of an earlier one. Raises as `certs.issue.issue_agent`."""
         stem = agent_stem(cluster)
+        lifetime = lifetime.behind(self._denials().issued_until("agent", cluster))
         return self._write(stem, issue_agent(self.authority("agent-ca"), cluster, lifetime))
 
     def issue_user(self, user: str, groups: Sequence[str], lifetime: Lifetime) -> Written:
         """Write a user's pair, in place of an earlier one. Raises as `certs.issue.issue_user`."""
         stem = user_stem(user)
-        return self._write(stem, issue_user(self.authority("user-ca"), user, groups, lifetime))
+        return self._write(stem, self.user_pair(user, groups, lifetime))
+
+    def user_pair(self, user: str, groups: Sequence[str], lifetime: Lifetime) -> KeyPair:
+        """Return a user's pair that is written nowhere. Raises as `certs.issue.issue_user`, and where the deny list refuses
+        the user for good."""
+        lifetime = lifetime.behind(self._denials().issued_until("user", user))
+        return issue_user(self.authority("user-ca"), user, groups, lifetime)
+
+    def _denials(self) -> Denials:
+        return Denials(read_denials(self.folder / DENIED))
 
     def _ensure_authority(self, name: AuthorityName, lifetime: Lifetime) -> Written:
         paths = self.files(name)

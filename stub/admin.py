@@ -1,4 +1,4 @@
-"""The stub's admin endpoints: those of every process, and who is connected."""
+"""The stub's admin endpoints: those of every process, who is connected, and which of several stubs is active."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from stub.agents.registry import Registry
+from stub.leadership import Leadership
 from tunnel.aio.admin import AdminListener
 
 if TYPE_CHECKING:
@@ -14,23 +15,30 @@ if TYPE_CHECKING:
 
 
 class AdminEndpoints(AdminListener):
-    """`/livez`, `/readyz`, `/metrics` and `/clusters`.
+    """`/livez`, `/readyz`, `/metrics`, `/clusters` and `/lease`.
 
     Args:
         registry: the agents.
         ready: says why the stub is not ready, or nothing.
         metrics: renders the numbers.
+        leadership: this stub's part in the election; None where it is always active.
     """
 
     def __init__(
-        self, registry: Registry, ready: Callable[[], str | None], metrics: Callable[[], bytes]
+        self,
+        registry: Registry,
+        ready: Callable[[], str | None],
+        metrics: Callable[[], bytes],
+        leadership: Leadership | None = None,
     ) -> None:
         super().__init__(ready, metrics)
         self._registry = registry
+        self._leadership = leadership
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         super().add_routes(router)
         router.add_get("/clusters", self._clusters)
+        router.add_get("/lease", self._lease)
 
     async def _clusters(self, request: web.Request) -> web.Response:
         now = asyncio.get_running_loop().time()
@@ -40,6 +48,10 @@ class AdminEndpoints(AdminListener):
                 for cluster, entry in sorted(self._registry.clusters.items())
             }
         )
+
+    async def _lease(self, request: web.Request) -> web.Response:
+        alone: dict[str, object] = {"lease": "none", "state": "active"}
+        return web.json_response(self._leadership.describe() if self._leadership is not None else alone)
 
 
 def _describe(link: "AgentLink", now: float) -> dict[str, object]:

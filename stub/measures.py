@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from stub.agents.registry import Registry
 from stub.front.exchange import Exchange
+from stub.leadership import Leadership
 
 PREFIX: Final = "cluster_tunnel_stub_"
 
@@ -44,6 +45,8 @@ class StubMeasures(Collector):
 
     def __init__(self, registry: Registry) -> None:
         self._agents = registry
+        self.leadership: Leadership | None = None
+        """Asked likewise whether this stub is active; None where it always is."""
         self._clusters: dict[str, ClusterTally] = {}
         self._failed_handshakes = 0
         self._registry = CollectorRegistry()
@@ -82,6 +85,10 @@ class StubMeasures(Collector):
         yield CounterMetricFamily(
             PREFIX + "failed_handshakes", "TLS handshakes that failed.", value=self._failed_handshakes
         )
+        active = self.leadership is None or self.leadership.active
+        yield GaugeMetricFamily(PREFIX + "active", "Whether this stub is the active one.", value=active)
+        if self.leadership is not None:
+            yield from _lease_metrics(self.leadership)
 
     def _request_metrics(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(
@@ -103,6 +110,28 @@ class StubMeasures(Collector):
             received.add_metric([cluster], tally.received_bytes)
             seconds.add_metric([cluster], _buckets(tally), sum_value=tally.seconds)
         yield from (requests, sent, received, seconds)
+
+
+def _lease_metrics(leadership: Leadership) -> Iterator[Metric]:
+    elector = leadership.elector
+    yield CounterMetricFamily(
+        PREFIX + "takeovers", "How often this stub became the active one.", value=leadership.takeovers
+    )
+    yield CounterMetricFamily(
+        PREFIX + "lease_losses",
+        "How often this stub lost the lease, other than by handing it over.",
+        value=leadership.losses,
+    )
+    yield GaugeMetricFamily(
+        PREFIX + "lease_epoch",
+        "How often the lease has changed hands, as this stub last saw it.",
+        value=elector.record.transitions if elector.record else 0,
+    )
+    yield GaugeMetricFamily(
+        PREFIX + "lease_store_failing",
+        "Whether the store of the lease gives this stub no answer.",
+        value=elector.failing_since is not None,
+    )
 
 
 def _buckets(tally: ClusterTally) -> list[tuple[str, float]]:

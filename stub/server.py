@@ -5,6 +5,7 @@ import logging
 import secrets
 import ssl
 from importlib.metadata import version
+from typing import Final
 
 from certs.contexts import agent_listener_context, stub_context
 from certs.peer import PeerReader
@@ -16,9 +17,12 @@ from stub.audit import AuditLog
 from stub.front.admission import Admission, AdmissionRules
 from stub.front.connection import FrontConnection
 from stub.front.office import FrontOffice, Ledger
+from stub.front.quotas import QuotaLimits
+from stub.leadership import make_leadership
 from stub.measures import StubMeasures
 from stub.settings import StubSettings
 from tunnel.aio.basestream import BaseStream
+from tunnel.aio.control import control_socket
 from tunnel.aio.errors import HandshakeFailed
 from tunnel.aio.listen import Listener, ListenerSettings, listen
 from tunnel.aio.sockets import TUNNEL_LEG
@@ -28,6 +32,9 @@ from tunnel.kit.failures import CommandFailed
 from tunnel.kit.values import Address
 
 HTTP_ALPN = "http/1.1"
+HAND_OVER_DELAY_SECONDS: Final = 5.0
+"""The default of `--drain-delay` with a lease. The label moves at once; kube-proxy gathers changes for a second before it follows."""
+
 _AGENT_ALPN = (SESSION_ALPN, CHANNEL_ALPN)
 
 _log = logging.getLogger(__name__)
@@ -53,7 +60,9 @@ class Stub:
         self._measures = StubMeasures(self.registry)
         self._audit = AuditLog.open(settings.audit) if settings.audit else None
         self.office = self._make_office()
-        self._admin = AdminEndpoints(self.registry, self._problem, self._measures.render)
+        self.leadership = make_leadership(settings, instance, self.office, self.registry)
+        self._measures.leadership = self.leadership
+        self._admin = AdminEndpoints(self.registry, self._problem, self._measures.render, self.leadership)
         self._listeners: list[Listener] = []
 
     def _make_office(self) -> FrontOffice:
@@ -73,6 +82,13 @@ class Stub:
             idle_seconds=settings.idle_timeout,
             head_seconds=settings.head_timeout,
             splice_drain_seconds=settings.splice_drain,
+            retry_seconds=settings.retry_budget,
+            quotas=QuotaLimits(
+                connections_per_address=settings.max_connections_per_address,
+                connections_per_user=settings.max_connections_per_user,
+                requests_per_user=settings.max_requests_per_user,
+                requests_per_cluster=settings.max_requests_per_cluster,
+            ),
         )
 
     # Serving ---------------------------------------------------------------------------------------
@@ -86,8 +102,10 @@ class Stub:
         """Listen everywhere.
 
         Raises:
-            CommandFailed: an address cannot be used, or a certificate cannot be loaded.
+            CommandFailed: an address, a certificate or the lease cannot be used.
         """
+        if self.leadership is not None:
+            await self.leadership.open()
         settings, folder = self._settings, self._settings.ca_dir
         own = settings.agent_listen if settings.agent_listen != settings.listen else None
         shared = own is None
@@ -101,7 +119,7 @@ class Stub:
             self._listeners.append(await self._listen("--agent-listen", own, agents_only))
         if settings.admin_listen is not None:
             await self._admin.start(settings.admin_listen)
-        _log.info("serving", extra={"address": str(settings.listen)})
+        _log.info("serving", extra={"address": str(Address(*self.addresses[0]))})
 
     async def _listen(self, flag: str, address: Address, context: ssl.SSLContext) -> Listener:
         settings = self._settings
@@ -140,24 +158,44 @@ class Stub:
     def _problem(self) -> str | None:
         if self.office.draining:
             return "draining"
-        return None if self._listeners else "not listening yet"
+        if not self._listeners:
+            return "not listening yet"
+        return self.leadership.problem() if self.leadership is not None else None
 
     # Stopping --------------------------------------------------------------------------------------
 
     async def drain(self, grace_seconds: float) -> None:
-        """Take no new requests, let what runs finish within the grace, then break off the rest."""
+        """Take no new requests, hand over to another stub, let what runs finish within the grace, then break off the rest."""
+        began = asyncio.get_running_loop().time()
         self.office.draining = True
-        for listener in self._listeners:
-            listener.close()
         for link in list(self.registry.links):
             link.drain("this stub is shutting down")
+        if self.leadership is not None:
+            await self.leadership.hand_over()
+        if self._drain_delay:
+            await self._refuse_until(began + min(self._drain_delay, grace_seconds))
+        for listener in self._listeners:
+            listener.close()
         for connection in list(self.office.connections):
             connection.drain()
         try:
-            async with asyncio.timeout(grace_seconds):
+            async with asyncio.timeout_at(began + grace_seconds):
                 await self.office.empty.wait()
         except TimeoutError:
             _log.warning("breaking off what still runs", extra={"connections": len(self.office.connections)})
+
+    @property
+    def _drain_delay(self) -> float:
+        given = self._settings.drain_delay
+        if given is not None:
+            return given
+        return HAND_OVER_DELAY_SECONDS if self.leadership is not None else 0.0
+
+    async def _refuse_until(self, when: float) -> None:
+        """Let users come and be refused: 503 with Retry-After is tried again, a refused connection is an error for kubectl.
+        That also gives clients with idle connections time to hear of it; one that sends while its connection is being closed
+        cannot know what became of a POST."""
+        await asyncio.sleep(max(when - asyncio.get_running_loop().time(), 0))
 
     async def stop(self) -> None:
         """Close everything at once."""
@@ -171,6 +209,8 @@ class Stub:
             for channel in list(link.channels):
                 channel.close("this stub shut down")
         await self._admin.stop()
+        if self.leadership is not None:
+            await self.leadership.close()
         if self._audit is not None:
             self._audit.close()
 
@@ -186,7 +226,14 @@ async def serve(settings: StubSettings, stopping: asyncio.Event) -> None:
     stub = Stub(settings)
     try:
         await stub.start()
-        await stopping.wait()
-        await stub.drain(settings.drain_grace)
+        async with asyncio.TaskGroup() as tasks:
+            if stub.leadership is not None:
+                tasks.create_task(stub.leadership.run(), name="election")
+            async with control_socket(settings.control, stopping, lambda: len(stub.office.connections)):
+                await stopping.wait()
+                await stub.drain(settings.drain_grace)
+    except ExceptionGroup as group:
+        # A defect in the leading work: the lease has been released, and another stub takes over.
+        raise group.exceptions[0] from None
     finally:
         await stub.stop()

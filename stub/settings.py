@@ -2,11 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+from stub.election import choice
+from stub.election.choice import KubernetesLease, LeaseChoice, NoLease
+from stub.election.timing import ElectionTiming
+from stub.front.quotas import QuotaLimits
+from stub.signing.settings import SigningSettings, check_signing
 from tunnel.core import limits
 from tunnel.core.identifiers import ClusterId, parse_cluster_id
 from tunnel.kit import values
-from tunnel.kit.process import ProcessSettings
+from tunnel.kit.failures import UsageError
 from tunnel.kit.settings import setting
 from tunnel.kit.values import Address, Form
 
@@ -18,13 +24,32 @@ def _read_domain(text: str) -> str:
     return domain
 
 
+def _read_whole_seconds(text: str) -> int:
+    seconds = values.timeout.read(text)
+    if not seconds.is_integer():
+        raise ValueError(f"{text!r} is not a whole number of seconds, which a Lease holds")
+    return int(seconds)
+
+
+_FLAGS: Final = {
+    "lease_seconds": "--lease-duration",
+    "renew_deadline_seconds": "--lease-renew-deadline",
+    "retry_seconds": "--lease-retry",
+}
+"""What the fields of `ElectionTiming` are called here."""
+
+_whole_seconds = Form(_read_whole_seconds, values.timeout.write, "DURATION")
 _cluster: Form[ClusterId] = Form(parse_cluster_id, metavar="CLUSTER")
 _domain = Form(_read_domain, metavar="DOMAIN")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StubSettings(ProcessSettings):
-    """The settings of `cluster-tunnel stub`. Times are in seconds, sizes in bytes."""
+class StubSettings(SigningSettings):
+    """The settings of `cluster-tunnel stub`. Times are in seconds, sizes in bytes.
+
+    Raises:
+        UsageError: two of them contradict each other.
+    """
 
     # Where ---------------------------------------------------------------------------------------
 
@@ -45,8 +70,9 @@ class StubSettings(ProcessSettings):
     )
     ca_dir: Path = setting(
         parse=values.existing_folder,
-        help="The folder with server.crt, server.key, user-ca.crt and agent-ca.crt, as 'cluster-tunnel certs' makes it. "
-        "The keys of the authorities are not needed.",
+        help="The folder with server.crt, server.key, user-ca.crt and agent-ca.crt, as 'cluster-tunnel certs' makes it. The "
+        "keys of the authorities are needed, with server-ca.crt, only for what is to be issued here: agent-ca.key lets agents "
+        "join and renew, user-ca.key lets users sign in.",
     )
 
     # Which cluster -------------------------------------------------------------------------------
@@ -96,12 +122,76 @@ class StubSettings(ProcessSettings):
         help="Append one JSON line for each request to FILE, or to standard output (-).",
     )
 
+    # Which of several stubs is active ------------------------------------------------------------
+
+    lease: LeaseChoice = setting(
+        parse=choice.lease,
+        default=NoLease(),
+        help="What several stubs compete for, so that one of them is active and the others stand by "
+        "(docs/high-availability.md): a Lease of the cluster they run in, or a file for stubs on one machine. "
+        "With none this stub is always active.",
+    )
+    lease_kubeconfig: Path | None = setting(
+        parse=values.existing_file,
+        default=None,
+        help="How the cluster of a Kubernetes Lease is reached: the current context of this file. The default is the "
+        "service account of the stub's Pod.",
+    )
+    lease_duration: int = setting(
+        parse=_whole_seconds,
+        default=15,
+        help="For how long others leave a lease alone that was not renewed: how long a crash of the active stub is felt.",
+    )
+    lease_renew_deadline: float = setting(
+        parse=values.timeout,
+        default=10.0,
+        help="How long behind its last renewal a stub is active, less than --lease-duration.",
+    )
+    lease_retry: float = setting(
+        parse=values.timeout,
+        default=2.0,
+        help="Between two renewals, less than --lease-renew-deadline even when a fifth is added at random.",
+    )
+    pod_name: str | None = setting(
+        parse=choice.pod,
+        default=None,
+        help="The Pod of this stub (metadata.name from the downward API). The active stub labels its Pod "
+        "cluster-tunnel/active=true, for a Service to select; without a name nothing is labelled.",
+    )
+    pod_selector: str | None = setting(
+        parse=choice.selector,
+        default=None,
+        help="The labels that all stubs of the lease have in common and no other Pod of the Lease's namespace, such as "
+        "app.kubernetes.io/instance=blue: the active stub takes cluster-tunnel/active from them. Goes with --pod-name.",
+    )
+
     # How much ------------------------------------------------------------------------------------
 
     max_connections: int = setting(
         parse=values.count(minimum=1),
         default=8192,
         help="Connections of users that may be open at once; further ones wait unaccepted.",
+    )
+    max_connections_per_address: int = setting(
+        parse=values.count(minimum=0),
+        default=QuotaLimits().connections_per_address,
+        help="Connections that may be open at once from one client address; 0 is no limit. Behind a load balancer that "
+        "hides addresses all clients share one.",
+    )
+    max_connections_per_user: int = setting(
+        parse=values.count(minimum=0),
+        default=QuotaLimits().connections_per_user,
+        help="Connections that may be open at once with certificates of one user name; 0 is no limit.",
+    )
+    max_requests_per_user: int = setting(
+        parse=values.count(minimum=0),
+        default=QuotaLimits().requests_per_user,
+        help="Requests of one user under way at once, watches and pipes included; further ones are answered 429.",
+    )
+    max_requests_per_cluster: int = setting(
+        parse=values.count(minimum=0),
+        default=QuotaLimits().requests_per_cluster,
+        help="Requests to one cluster under way at once, of all users together; further ones are answered 429.",
     )
     max_pending_handshakes: int = setting(
         parse=values.count(minimum=1),
@@ -116,6 +206,12 @@ class StubSettings(ProcessSettings):
         default=30.0,
         help="How long running responses and pipes may go on after SIGTERM. In a Pod, "
         "terminationGracePeriodSeconds must be longer by 5 s or so.",
+    )
+    drain_delay: float | None = setting(
+        parse=values.duration,
+        default=None,
+        help="How long after SIGTERM connections are still accepted and answered 503 with Retry-After, until whoever "
+        "leads users here has turned to another stub; it is part of --drain-grace. The default is 5s with --lease, else 0s.",
     )
     handshake_timeout: float = setting(
         parse=values.timeout,
@@ -132,8 +228,48 @@ class StubSettings(ProcessSettings):
         default=limits.IDLE_SECONDS,
         help="How long a user's connection may be silent between two requests. A running request has no limit.",
     )
+    retry_budget: float = setting(
+        parse=values.duration,
+        default=limits.RETRY_SECONDS,
+        help="How old a request may be that is asked of a second agent where the first one certainly did not ask the "
+        "apiserver, or has not answered a GET. 0 switches that off.",
+    )
     splice_drain: float = setting(
         parse=values.duration,
         default=limits.CLOSE_SECONDS,
         help="How long the other direction of an exec, attach or port-forward may go on after one side ended.",
     )
+
+    def __post_init__(self) -> None:
+        check_signing(self)
+        self._check_lease()
+
+    def _check_lease(self) -> None:
+        try:
+            _ = self.timing
+        except ValueError as error:
+            raise UsageError(_with_flags(str(error))) from None
+        if (self.pod_name is None) != (self.pod_selector is None):
+            raise UsageError("--pod-name and --pod-selector go together: give both or neither")
+        if isinstance(self.lease, KubernetesLease):
+            return
+        for flag, value in (("--lease-kubeconfig", self.lease_kubeconfig), ("--pod-name", self.pod_name)):
+            if value is not None:
+                raise UsageError(
+                    f"{flag} needs --lease kubernetes:NAMESPACE/NAME, and --lease is {self.lease}"
+                )
+
+    @property
+    def timing(self) -> ElectionTiming:
+        """The times of the election."""
+        return ElectionTiming(
+            lease_seconds=self.lease_duration,
+            renew_deadline_seconds=self.lease_renew_deadline,
+            retry_seconds=self.lease_retry,
+        )
+
+
+def _with_flags(text: str) -> str:
+    for field, flag in _FLAGS.items():
+        text = text.replace(field, flag)
+    return text

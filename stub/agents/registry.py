@@ -36,6 +36,7 @@ class Registry:
         self._clusters: dict[ClusterId, ClusterEntry] = {}
         self._tokens: dict[str, AgentLink] = {}
         self._choose = choose or (lambda agents: random.sample(agents, 2))
+        self._on_added: list[Callable[[AgentLink], None]] = []
 
     @property
     def clusters(self) -> dict[ClusterId, ClusterEntry]:
@@ -46,6 +47,10 @@ class Registry:
     def links(self) -> Collection[AgentLink]:
         """Every connected agent."""
         return self._tokens.values()
+
+    def subscribe(self, added: Callable[[AgentLink], None]) -> None:
+        """Call `added` with each agent that is listed from now on, before it is asked anything."""
+        self._on_added.append(added)
 
     def session_of(self, token: str) -> AgentLink | None:
         """Return the session whose channels present this token."""
@@ -66,6 +71,8 @@ class Registry:
                 "agents": len(entry.agents),
             },
         )
+        for added in self._on_added:
+            added(link)
 
     def remove(self, link: AgentLink, reason: str) -> None:
         """Take an agent off the list; its channels keep what they are carrying."""

@@ -70,6 +70,11 @@ class Candidate:
         """Until when the lease is held; None while standing by."""
         return self._valid_until
 
+    @property
+    def record(self) -> LeaseRecord | None:
+        """The record as it was last seen; None where there is none, or nothing was read yet."""
+        return self._record
+
     def holds(self, now: float) -> bool:
         """Whether the lease is held at `now`."""
         return self._valid_until is not None and now < self._valid_until

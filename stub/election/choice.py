@@ -1,16 +1,10 @@
-"""`--lease none|file:PATH|kubernetes:NAMESPACE/NAME`: whether there is an election, and where."""
+"""`--lease none|file:PATH|kubernetes:NAMESPACE/NAME`: whether there is an election, and where; and which Pods take part."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from stub.election.api import KubernetesApi
-from stub.election.errors import StoreRefused
-from stub.election.stores import LeaseStore
-from stub.election.stores.file import FileLeaseStore
-from stub.election.stores.kubernetes import KubernetesLeaseStore
-from tunnel.kit.failures import CommandFailed
 from tunnel.kit.values import Form
 
 
@@ -80,25 +74,26 @@ def _read_kubernetes(place: str) -> KubernetesLease:
     return KubernetesLease(namespace, name)
 
 
+def _read_pod(text: str) -> str:
+    if not _NAME.match(text):
+        raise ValueError(f"{text!r} is not the name of a Pod")
+    return text
+
+
+def _read_selector(text: str) -> str:
+    # The rest is the apiserver's to judge. An empty one would be all Pods of the namespace.
+    if not text.strip() or text.startswith(",") or text.endswith(","):
+        raise ValueError(
+            f"{text!r} is not a label selector: give one such as app.kubernetes.io/instance=blue"
+        )
+    return text
+
+
 lease: Final[Form[LeaseChoice]] = Form(_read_choice, metavar="none|file:PATH|kubernetes:NAMESPACE/NAME")
 """Where the lease is."""
 
+pod: Final = Form(_read_pod, metavar="NAME")
+"""The name of a Pod."""
 
-async def open_store(choice: FileLease | KubernetesLease, kubeconfig: Path | None) -> LeaseStore:
-    """Return the store of a lease; the caller closes it.
-
-    Args:
-        choice: where the lease is.
-        kubeconfig: how the cluster of a Kubernetes Lease is reached; None for this Pod's service account.
-
-    Raises:
-        CommandFailed: the cluster's configuration cannot be used.
-    """
-    if isinstance(choice, FileLease):
-        return FileLeaseStore(choice.path)
-    api = KubernetesApi(kubeconfig)
-    try:
-        await api.open()
-    except StoreRefused as error:
-        raise CommandFailed(f"--lease {choice}: {error}") from None
-    return KubernetesLeaseStore(api, choice.namespace, choice.name)
+selector: Final = Form(_read_selector, metavar="SELECTOR")
+"""A label selector, never an empty one."""

@@ -56,9 +56,14 @@ def boottime() -> float:
     return time.clock_gettime(_CLOCK)
 
 
-def new_identity(name: str) -> str:
-    """Return a holder identity for this process: `name` (the Pod's, the host's) and a part that no other process has."""
-    return f"{name[:200]}_{secrets.token_hex(8)}"
+def new_identity(name: str, instance: str | None = None) -> str:
+    """Return a holder identity for this process: `name` (the Pod's, the host's) and a part that no other process has.
+
+    Args:
+        name: for people that look at the record.
+        instance: that part, where the process has one already; else it is drawn.
+    """
+    return f"{name[:200]}_{instance or secrets.token_hex(8)}"
 
 
 def _wall_clock() -> datetime:
@@ -113,8 +118,7 @@ class Elector:
         self._failed_since: float | None = None
         self._leading: asyncio.Task[None] | None = None
         self._problem: Exception | None = None
-        self.turned_at = self._clock()
-        """When the loop last decided something; one that is far back is a loop that hangs."""
+        self._turned_at = self._clock()
 
     # For every request -----------------------------------------------------------------------------
 
@@ -137,9 +141,19 @@ class Elector:
         return self._candidate.term
 
     @property
+    def record(self) -> LeaseRecord | None:
+        """The record as this stub last saw it; None where there is none, or nothing was read yet."""
+        return self._candidate.record
+
+    @property
     def failing_since(self) -> float | None:
         """Since when the store fails, on the elector's clock; None while it works."""
         return self._failed_since
+
+    @property
+    def silent_seconds(self) -> float:
+        """How long ago the loop last decided something; far more than a wait and a call is a loop that hangs."""
+        return self._clock() - self._turned_at
 
     # Running ---------------------------------------------------------------------------------------
 
@@ -226,7 +240,7 @@ class Elector:
 
     async def _turn(self) -> str | None:
         """Do what is due; return why to step down, if so."""
-        self.turned_at = now = self._clock()
+        self._turned_at = now = self._clock()
         match self._candidate.decide(now):
             case Wait(until):
                 await self._pause(until - now)

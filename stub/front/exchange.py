@@ -322,8 +322,13 @@ class Exchange:
 
     def refused(self, refused: Refused) -> None:
         untouched = refused.retryable or (refused.code == BadGateway.code and self._is_safe_to_repeat())
-        if not (untouched and self._ask_another()):
+        if untouched and self._ask_another():
+            return
+        own = self._own_refusal() if refused.retryable else None
+        if own is None:
             self.refuse(refusal_of(refused.code, refused.message), hop="agent")
+        else:
+            self.refuse(own)
 
     def lost(self, reason: str, *, written: bool) -> None:
         if (not written or self._is_safe_to_repeat()) and self._ask_another():
@@ -351,6 +356,16 @@ class Exchange:
         target, upgrade = admitted.head.target, admitted.upgrade is not None
         info = parse_request_info(self.method, target)
         return is_safe_to_repeat(self.method, info, upgrade=upgrade, has_body=self._upload.received_bytes > 0)
+
+    def _own_refusal(self) -> Refusal | None:
+        """Why this stub would refuse the request by now, where the client can come again: an agent that has heard of another active
+        stub refuses what this one asked just before it stepped down, and the client is to find the other one."""
+        assert self.admitted is not None
+        try:
+            self._front.office.find_agent(self.admitted.cluster, hidden=self.admitted.hidden)
+        except Refusal as refusal:
+            return refusal if refusal.retry_after is not None else None
+        return None
 
     def _ask_another(self) -> bool:
         """Ask another agent of the same cluster, once, and soon; False where that cannot be."""

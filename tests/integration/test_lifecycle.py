@@ -282,7 +282,7 @@ async def test_an_agent_that_drains_finishes_what_runs(parts: Tunnel) -> None:
     parts.upstream.script = by_hand
     client = await parts.connect()
     client.send(request("GET /api"))
-    incoming = await parts.upstream.next_request()
+    incoming = await next_of(parts.upstream, b"/api")
     stopping.set()
     await until(lambda: parts.link.draining)
     assert (await (await parts.connect()).ask("GET /other")).status == 503

@@ -240,12 +240,13 @@ async def _run_agent(settings: AgentSettings, started: "asyncio.Future[RunningAg
     async with asyncio.TaskGroup() as tasks:
         agent = Agent(settings, target, tasks)
         running = RunningAgent(agent, settings.stub[0])
-        session = tasks.create_task(agent.serve_stub(settings.stub[0]))
+        dialling = [tasks.create_task(agent.serve_stub(address)) for address in settings.stub]
         started.set_result(running)
         try:
             await running.ending.wait()
         finally:
-            session.cancel()
+            for task in dialling:
+                task.cancel()
             agent.stop()
 
 

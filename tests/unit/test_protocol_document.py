@@ -161,8 +161,15 @@ MESSAGES: dict[str, Any] = {
     "DRAIN": control.Drain(),
 }
 KEYS = table("4. Control messages")
-OTHER_KIND: dict[str, object] = {"text": 1, "texts": "a", "number": "1", "numbers": ["1"], "flag": 1}
-EMPTY: dict[str, object] = {"text": "", "texts": [], "number": 0, "flag": False}
+OTHER_KIND: dict[str, object] = {
+    "text": 1,
+    "texts": "a",
+    "number": "1",
+    "numbers": ["1"],
+    "flag": 1,
+    "capacities": {"cpu": 1},
+}
+EMPTY: dict[str, object] = {"text": "", "texts": [], "number": 0, "flag": False, "capacities": {}}
 
 
 def content(message: Any) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from tunnel.aio.basestream import BaseStream
+from tunnel.aio.connect import ConnectHandler, Proxy, authority, connect_on_socket
 from tunnel.aio.errors import ConnectFailed, DialFailed, HandshakeFailed, ResolveFailed
+from tunnel.aio.nested import NestedTransport
 from tunnel.aio.plain import PlainStream
 from tunnel.aio.sockets import PLAIN_LEG, SocketOptions
 from tunnel.aio.stream import StreamHandler
@@ -29,11 +31,12 @@ async def dial_tls(
     handler_factory: HandlerFactory,
     deadline: float | None = None,
     require_alpn: str | None = None,
+    via: Proxy | None = None,
     options: SocketOptions = PLAIN_LEG,
     read_budget: int = limits.READ_BUDGET_BYTES,
     write_high: int = limits.WRITE_HIGH_BYTES,
 ) -> TlsStream:
-    """Connect to `host:port` and do the TLS handshake.
+    """Connect to `host:port`, directly or through a proxy, and do the TLS handshake.
 
     A TLS 1.3 server judges our certificate behind our handshake: its refusal reaches the handler as `stream_closed(TlsBroken)`.
 
@@ -44,17 +47,19 @@ async def dial_tls(
         handler_factory: makes the owner; `stream_opened` is called before this returns.
         deadline: when to give up, in `loop.time()`; None is `limits.HANDSHAKE_SECONDS` from now.
         require_alpn: the protocol the server must agree to.
+        via: a proxy that is asked for the connection; it resolves `host`.
         options: what is set on the socket.
         read_budget: see `BaseStream`.
         write_high: see `BaseStream`.
 
     Raises:
-        ResolveFailed, ConnectFailed, HandshakeFailed: at that step; all are `DialFailed`.
+        ResolveFailed, ConnectFailed, HandshakeFailed: at that step, towards the server or the proxy.
+        ProxyFailed: the proxy does not give the connection. All are `DialFailed`.
 
     Cancelling it closes what was open.
     """
     loop = asyncio.get_running_loop()
-    target = _target(host, port)
+    target = authority(host, port)
 
     def choose(stream: BaseStream) -> StreamHandler:
         agreed = stream.tls.alpn if stream.tls is not None else None
@@ -66,19 +71,67 @@ async def dial_tls(
 
     opening = _Opening[TlsStream](loop, target, handler_factory)
     deadline = _deadline(loop, deadline)
-    sock = await _connect(loop, host, port, options, deadline)
-    stream = TlsStream(
-        loop,
-        choose,
-        opening.failed,
-        context=context,
-        server_hostname=server_hostname or host,
-        options=options,
-        handshake_seconds=deadline - loop.time(),
-        read_budget=read_budget,
-        write_high=write_high,
+
+    def make() -> TlsStream:
+        return TlsStream(
+            loop,
+            choose,
+            opening.failed,
+            context=context,
+            server_hostname=server_hostname or host,
+            options=options,
+            handshake_seconds=deadline - loop.time(),
+            read_budget=read_budget,
+            write_high=write_high,
+        )
+
+    if via is not None and via.context is not None:
+        return await opening.open_inside(
+            await _tls_to_proxy(via, via.context, target, deadline, options), make
+        )
+    sock = await _connect(loop, via.host if via else host, via.port if via else port, options, deadline)
+    if via is not None:
+        await _ask_proxy(loop, sock, via, target, deadline)
+    return await opening.open(sock, make())
+
+
+async def _ask_proxy(
+    loop: asyncio.AbstractEventLoop, sock: socket.socket, via: Proxy, target: str, deadline: float
+) -> None:
+    try:
+        await connect_on_socket(loop, sock, via, target, deadline)
+    except BaseException:
+        sock.close()
+        raise
+
+
+async def _tls_to_proxy(
+    via: Proxy, context: ssl.SSLContext, target: str, deadline: float, options: SocketOptions
+) -> TlsStream:
+    """Return a stream to the proxy, behind which is `target`."""
+    handler = ConnectHandler(via, target)
+    stream = await dial_tls(
+        via.host, via.port, context, handler_factory=lambda: handler, deadline=deadline, options=options
     )
-    return await opening.open(sock, stream)
+    try:
+        await handler.wait(deadline)
+    except BaseException:
+        stream.abort()
+        raise
+    return stream
+
+
+async def resolve(host: str, port: int, deadline: float) -> tuple[str, ...]:
+    """Return every IP address of `host`, in the system's order, each once.
+
+    Args:
+        deadline: when to give up, in `loop.time()`.
+
+    Raises:
+        ResolveFailed: the name has none, or the resolver did not answer.
+    """
+    found = await _resolve(asyncio.get_running_loop(), host, port, deadline)
+    return tuple(dict.fromkeys(address[0] for _, address in found))
 
 
 async def dial_plain(
@@ -93,7 +146,7 @@ async def dial_plain(
 ) -> PlainStream:
     """Connect to `host:port` over plain TCP. Arguments, errors and cancellation are those of `dial_tls`."""
     loop = asyncio.get_running_loop()
-    opening = _Opening[PlainStream](loop, _target(host, port), handler_factory)
+    opening = _Opening[PlainStream](loop, authority(host, port), handler_factory)
     sock = await _connect(loop, host, port, options, _deadline(loop, deadline))
     stream = PlainStream(
         loop,
@@ -143,9 +196,17 @@ class _Opening(Generic[Stream]):
             raise
         return stream
 
-
-def _target(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    async def open_inside(self, outer: BaseStream, make: Callable[[], Stream]) -> Stream:
+        """Put a stream on another one and wait until it is ready."""
+        stream = make()
+        try:
+            NestedTransport(outer, stream).start()
+            await self._ready
+        except BaseException:
+            stream.abort()
+            outer.abort()
+            raise
+        return stream
 
 
 def _deadline(loop: asyncio.AbstractEventLoop, deadline: float | None) -> float:
@@ -156,7 +217,7 @@ async def _connect(
     loop: asyncio.AbstractEventLoop, host: str, port: int, options: SocketOptions, deadline: float
 ) -> socket.socket:
     """Return a connected socket to the first address of `host` that answers."""
-    target = _target(host, port)
+    target = authority(host, port)
     addresses = await _resolve(loop, host, port, deadline)
     reasons: list[str] = []
     for left, (family, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
@@ -177,10 +238,10 @@ async def _resolve(loop: asyncio.AbstractEventLoop, host: str, port: int, deadli
         async with asyncio.timeout_at(deadline):
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except TimeoutError:
-        raise ResolveFailed(_target(host, port), "the resolver did not answer in time") from None
+        raise ResolveFailed(authority(host, port), "the resolver did not answer in time") from None
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise ResolveFailed(_target(host, port), reason) from error
+        raise ResolveFailed(authority(host, port), reason) from error
     return [(socket.AddressFamily(family), address) for family, _, _, _, address in found]
 
 

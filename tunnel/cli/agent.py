@@ -24,6 +24,9 @@ def run(options: argparse.Namespace) -> int:
     if options.print_config:
         print(render(settings), end="")
         return 0
-    from agent.dialer import run as serve_cluster  # what only prints its settings needs no event loop
+    import asyncio  # what only prints its settings needs no event loop
 
-    return run_service(settings, partial(serve_cluster, settings))
+    from agent.dialer import run as serve_cluster
+
+    hurry = asyncio.Event()
+    return run_service(settings, partial(serve_cluster, settings, hurry=hurry), on_hangup=hurry.set)

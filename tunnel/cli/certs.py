@@ -23,6 +23,8 @@ from tunnel.kit.failures import UsageError
 if TYPE_CHECKING:
     from certs.store import CertificateStore, Written
 
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
 # What needs the cryptography package is imported by the command that uses it: it would cost every `--help` 40 ms.
 
 T = TypeVar("T")
@@ -35,6 +37,7 @@ _EXAMPLES: Final = (
     "cluster-tunnel certs agent prod --dir ca",
     "cluster-tunnel certs user alice -g developers --ttl 30d --dir ca",
     "cluster-tunnel certs show ca/user-alice.crt",
+    "cluster-tunnel certs revoke --user alice --dir ca",
 )
 _WHO_NEEDS_WHAT: Final = """\
 The stub needs server.crt, server.key, user-ca.crt and agent-ca.crt; an agent its own pair and server-ca.crt.
@@ -55,6 +58,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _configure_agent(commands)
     _configure_user(commands)
     _configure_show(commands)
+    from tunnel.cli.revocation import configure_revocation  # which builds on the flags below
+
+    configure_revocation(commands)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -68,13 +74,10 @@ def run(options: argparse.Namespace) -> int:
     return command(options)
 
 
-if TYPE_CHECKING:
-    _Commands = argparse._SubParsersAction[argparse.ArgumentParser]
-
-
-def _add_command(
-    commands: "_Commands", name: str, run: Callable[[argparse.Namespace], int], help: str, example: str
+def add_command(
+    commands: "Commands", name: str, run: Callable[[argparse.Namespace], int], help: str, example: str
 ) -> argparse.ArgumentParser:
+    """Add a subcommand of `certs` and return its parser."""
     parser = commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
     parser.epilog = examples(f"cluster-tunnel certs {name} {example}")
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -159,17 +162,17 @@ def note(text: str) -> None:
 # Commands --------------------------------------------------------------------------------------
 
 
-def _configure_init(commands: "_Commands") -> None:
-    add_folder(_add_command(commands, "init", _run_init, "make the authorities that are missing", "--dir ca"))
+def _configure_init(commands: "Commands") -> None:
+    add_folder(add_command(commands, "init", _run_init, "make the authorities that are missing", "--dir ca"))
 
 
 def _run_init(options: argparse.Namespace) -> int:
     return _report(_store(options).make_authorities(utc_now()))
 
 
-def _configure_server(commands: "_Commands") -> None:
+def _configure_server(commands: "Commands") -> None:
     help = "make the stub's certificate; localhost, 127.0.0.1 and ::1 are always in it"
-    parser = _add_command(commands, "server", _run_server, help, "--host stub.example.com --dir ca")
+    parser = add_command(commands, "server", _run_server, help, "--host stub.example.com --dir ca")
     parser.add_argument(
         "--host",
         action="extend",
@@ -188,8 +191,8 @@ def _run_server(options: argparse.Namespace) -> int:
     return _report([_store(options).issue_server(options.host, life(options))])
 
 
-def _configure_agent(commands: "_Commands") -> None:
-    parser = _add_command(
+def _configure_agent(commands: "Commands") -> None:
+    parser = add_command(
         commands, "agent", _run_agent, "make the certificate of a cluster's agents", "prod --dir ca"
     )
     parser.add_argument("cluster", metavar="CLUSTER", help="the cluster's id: one to 63 of a-z, 0-9 and '-'")
@@ -202,8 +205,8 @@ def _run_agent(options: argparse.Namespace) -> int:
     return _report([_store(options).issue_agent(cluster, life(options))])
 
 
-def _configure_user(commands: "_Commands") -> None:
-    parser = _add_command(
+def _configure_user(commands: "Commands") -> None:
+    parser = add_command(
         commands, "user", _run_user, "make a user's certificate", "alice -g developers --ttl 30d --dir ca"
     )
     parser.add_argument("user", metavar="NAME", help="the user's name as the cluster sees it")
@@ -219,9 +222,9 @@ def _run_user(options: argparse.Namespace) -> int:
     return _report([_store(options).issue_user(user, groups, lifetime)])
 
 
-def _configure_show(commands: "_Commands") -> None:
+def _configure_show(commands: "Commands") -> None:
     help = "show what a certificate or key file holds; exit code 1 where something is wrong with it"
-    parser = _add_command(commands, "show", _run_show, help, "ca/user-alice.crt")
+    parser = add_command(commands, "show", _run_show, help, "ca/user-alice.crt")
     parser.add_argument("file", metavar="FILE", help="a PEM file, or the name of a certificate in DIR")
     add_folder(parser)
 
@@ -229,12 +232,13 @@ def _configure_show(commands: "_Commands") -> None:
 def _run_show(options: argparse.Namespace) -> int:
     from certs.describe import describe_file
 
-    description = describe_file(_shown_file(options), utc_now())
+    description = describe_file(shown_file(options), utc_now())
     print(description.text, end="")
     return 0 if description.sound else 1
 
 
-def _shown_file(options: argparse.Namespace) -> Path:
+def shown_file(options: argparse.Namespace) -> Path:
+    """Return the file that FILE names: a path, or the name of a certificate in DIR."""
     given = Path(options.file)
     candidates = (given, options.dir / given, options.dir / f"{given}.crt")
     return next((path for path in candidates if path.is_file()), given)

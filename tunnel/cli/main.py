@@ -19,9 +19,13 @@ SUBCOMMANDS: Final = {
     "up": "run everything on this machine: authorities, stub, agent, kubeconfig",
     "stub": "run the public end, which users connect to",
     "agent": "run the cluster's end, which dials out to the stub",
-    "certs": "make and show authorities and certificates",
+    "certs": "make, show and revoke authorities and certificates",
+    "token": "make join tokens for agents",
     "kubeconfig": "write a kubeconfig for a user",
+    "login": "sign in at the stub, for kubectl",
     "can": "explain which rules decide about a request",
+    "drain": "make a running stub or agent end in order",
+    "profile": "show where a running stub or agent spends its CPU time",
     "version": "show versions",
 }
 """Each is a module of this package with `configure(parser)` and `run(options) -> int`, imported only when it is called:

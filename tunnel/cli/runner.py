@@ -18,27 +18,32 @@ Main = Callable[[asyncio.Event], Awaitable[None]]
 """A command's work. It ends by itself soon after the event is set, and at once when it is cancelled."""
 
 
-def run_service(settings: ProcessSettings, main: Main) -> int:
+def run_service(settings: ProcessSettings, main: Main, on_hangup: Callable[[], None] | None = None) -> int:
     """Run `main` with its log lines on standard error; otherwise as `run_until_stopped`."""
     logs.start(settings)
     try:
-        return run_until_stopped(main, settings.event_loop)
+        return run_until_stopped(main, settings.event_loop, on_hangup)
     finally:
         logs.stop()
 
 
-def run_until_stopped(main: Main, event_loop: EventLoop = "auto") -> int:
+def run_until_stopped(
+    main: Main, event_loop: EventLoop = "auto", on_hangup: Callable[[], None] | None = None
+) -> int:
     """Run `main` and return the exit code.
 
     The first SIGTERM or SIGINT sets the event given to `main`. The second cancels it, and the exit code is 128 and the
     signal's number as with a process that died of it. A third ends the process wherever it hangs.
+
+    Args:
+        on_hangup: called on the loop at each SIGHUP; None leaves that signal its usual meaning.
 
     Raises:
         UsageError: `event_loop` is not installed.
         Exception: whatever `main` raises.
     """
     with asyncio.Runner(loop_factory=_loop_factory(event_loop)) as runner:
-        return runner.run(_until_stopped(main))
+        return runner.run(_until_stopped(main, on_hangup))
 
 
 def _loop_factory(event_loop: EventLoop) -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -81,9 +86,12 @@ class _Signals:
             self._loop.remove_signal_handler(each)
 
 
-async def _until_stopped(main: Main) -> int:
+async def _until_stopped(main: Main, on_hangup: Callable[[], None] | None) -> int:
     stopping = asyncio.Event()
     signals = _Signals(stopping)
+    loop = asyncio.get_running_loop()
+    if on_hangup is not None:
+        loop.add_signal_handler(signal.SIGHUP, on_hangup)
     try:
         await main(stopping)
     except asyncio.CancelledError:
@@ -92,4 +100,6 @@ async def _until_stopped(main: Main) -> int:
         return 128 + signals.forced
     finally:
         signals.restore()
+        if on_hangup is not None:
+            loop.remove_signal_handler(signal.SIGHUP)
     return 0

@@ -13,7 +13,8 @@ from tunnel.kit.settings import add_arguments, load, render
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the flags."""
     parser.epilog = examples(
-        "cluster-tunnel stub --ca-dir ./ca --listen 0.0.0.0:8443 --domain clusters.example.com"
+        "cluster-tunnel stub --ca-dir ./ca --listen 0.0.0.0:8443 --domain clusters.example.com",
+        "cluster-tunnel stub --ca-dir ./ca --lease kubernetes:cluster-tunnel/cluster-tunnel-stub",
     )
     add_arguments(parser, StubSettings)
 

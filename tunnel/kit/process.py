@@ -1,8 +1,10 @@
 """Settings that every long-running command has."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+from tunnel.kit import values
 from tunnel.kit.logs import LogSettings
 from tunnel.kit.settings import setting
 
@@ -17,4 +19,10 @@ class ProcessSettings(LogSettings):
         choices=("auto", "uvloop", "asyncio"),
         default="auto",
         help="Which event loop to run on; auto is uvloop where it is installed.",
+    )
+    control: Path | None = setting(
+        parse=values.optional(values.path),
+        default=None,
+        help="A unix socket, made with mode 0600, by which the user that runs this process can ask it for a profile or a "
+        "drain ('cluster-tunnel profile', 'cluster-tunnel drain').",
     )

@@ -12,6 +12,14 @@ class LeaseStore(Protocol):
     Every call can be cancelled; then a write may have taken effect, or may still do so, but never over a newer version.
     """
 
+    async def open(self) -> None:
+        """Look at what the store needs, so that a mistake shows at the start.
+
+        Raises:
+            StoreRefused: it cannot be used; the text says what is wrong.
+        """
+        ...
+
     async def read(self, timeout_seconds: float) -> LeaseRecord | None:
         """Return the newest record, or None where there is none.
 

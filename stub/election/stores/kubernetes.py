@@ -29,6 +29,10 @@ class KubernetesLeaseStore:
         self._namespace = namespace
         self._name = name
 
+    async def open(self) -> None:
+        """As `LeaseStore.open`: the configuration is read, the apiserver is not asked."""
+        await self._api.open()
+
     async def read(self, timeout_seconds: float) -> LeaseRecord | None:
         """As `LeaseStore.read`: without a resourceVersion in the query, so that etcd answers and no cache."""
         try:

@@ -118,14 +118,17 @@ async def running_apiserver() -> AsyncIterator[Apiserver]:
         await runner.cleanup()
 
 
-def write_kubeconfig(path: Path, url: str, user: dict[str, Any]) -> Path:
+def write_kubeconfig(
+    path: Path, url: str, user: dict[str, Any], *, certificate_authority: Path | None = None
+) -> Path:
     """Write a kubeconfig, in JSON, which is YAML too."""
+    trust = {"certificate-authority": str(certificate_authority)} if certificate_authority else {}
     config = {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "c",
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-        "clusters": [{"name": "c", "cluster": {"server": url}}],
+        "clusters": [{"name": "c", "cluster": {"server": url} | trust}],
         "users": [{"name": "u", "user": user}],
     }
     path.write_text(json.dumps(config))

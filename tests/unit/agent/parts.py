@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from agent.ceiling import Ceiling
 from agent.channels import Channel, ChannelPool, Speaker
+from agent.facts.vitals import Vitals
 from agent.inspection import Inspection
 from agent.session import AgentLink, Fence
 from agent.settings import AgentSettings
@@ -197,12 +198,14 @@ class Agent:
     ) -> None:
         self.upstreams = Upstreams()
         self.channels = Channels()
+        self.vitals = Vitals(milliseconds=2.7)
         credential = credential or StaticToken("token-1")
         inspection = Inspection(Ceiling(impersonate=True), credential, b"10.0.0.1:6443")
         settings = cast("AgentSettings", _Settings(channels_limit))
         self.link = AgentLink(
             settings,
             cast("UpstreamPool", self.upstreams),
+            self.vitals,
             inspection,
             credential,
             fence or Fence(),

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
@@ -9,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from agent import dialer
+from agent.dialling import road
 from agent.settings import AgentSettings
 from agent.upstream.credential import NoToken, StaticToken
 from agent.upstream.target import UpstreamTarget
@@ -17,65 +19,77 @@ from tests.unit.fakes import Clock, FakeStream, settle
 from tunnel.aio.errors import ConnectFailed, StreamError
 from tunnel.aio.stream import StreamHandler
 from tunnel.core.session.stub_side import StubSession
-from tunnel.core.wire.control import SESSION_ALPN, Drain
-from tunnel.core.wire.exchange import Request
+from tunnel.core.wire.control import SESSION_ALPN, AgentHello, Drain, Reject, StubHello
+from tunnel.core.wire.exchange import Refused, Request
 from tunnel.kit.values import Address
 
 STUB_ADDRESS = Address("stub.example.com", 8443)
+OTHER = StubHello("stub-2", token="other-token", cluster="blue")
 
 
 class Network:
-    """What takes the place of dialling: it remembers each dial, and answers or fails as it is told."""
+    """What takes the place of resolving and dialling: it remembers each dial, and answers or fails as it is told."""
 
     def __init__(self) -> None:
-        self.dials: list[tuple[str, str]] = []
+        self.dials: list[tuple[str, str, str]] = []
         self.sessions: list[FakeStream] = []
         self.cores: list[StubSession] = []
         self.failure: StreamError | None = None
+        self.answers = STUB
+        self.silent = False
         self.gate = asyncio.Event()
         self.gate.set()
 
+    async def resolve(self, host: str, port: int, deadline: float) -> tuple[str, ...]:
+        return ("192.0.2.1",)
+
     async def dial(self, host: str, port: int, context: object, **more: Any) -> None:
         alpn = more["require_alpn"]
-        self.dials.append((f"{host}:{port}", alpn))
+        self.dials.append((f"{host}:{port}", more["server_hostname"], alpn))
         if alpn != SESSION_ALPN:
             raise ConnectFailed(host, "no channels here")
         await self.gate.wait()
         if self.failure:
             raise self.failure
         handler: StreamHandler = more["handler_factory"]()
-        stream, core = FakeStream(), StubSession(STUB, asyncio.get_running_loop().time())
+        stream, core = FakeStream(), StubSession(self.answers, asyncio.get_running_loop().time())
         self.sessions.append(stream)
         self.cores.append(core)
         stream.open(handler)
-        stream.receive(core.output())
+        if not self.silent:
+            stream.receive(core.output())
 
     async def lose(self) -> None:
         """The first session is gone, and whoever waits for that has heard so."""
         self.sessions[0].lose()
         await settle()
 
+    def tell(self, number: int = 0) -> None:
+        """What the stub of a session has to say arrives."""
+        self.sessions[number].receive(self.cores[number].output())
+
     def ask(self, asked: Request) -> None:
-        """Ask on the newest session."""
-        self.cores[-1].send_request(asked)
-        self.sessions[-1].receive(self.cores[-1].output())
+        """Ask on the first session."""
+        self.cores[0].send_request(asked)
+        self.tell()
 
     def cancel(self, asked: Request) -> None:
         """Cancel it."""
-        self.cores[-1].send_cancel(asked.id)
-        self.sessions[-1].receive(self.cores[-1].output())
+        self.cores[0].send_cancel(asked.id)
+        self.tell()
 
-    def heard(self) -> list[object]:
-        """What the agent said on the newest session."""
-        return list(self.cores[-1].receive(self.sessions[-1].take(), 0.0))
+    def heard(self, number: int = 0) -> list[object]:
+        """What the agent said on a session."""
+        return list(self.cores[number].receive(self.sessions[number].take(), 0.0))
 
 
 @pytest.fixture
 async def network(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Network:
     network = Network()
-    monkeypatch.setattr(dialer, "dial_tls", network.dial)
+    monkeypatch.setattr(road, "resolve", network.resolve)
+    monkeypatch.setattr(road, "dial_tls", network.dial)
     monkeypatch.setattr(dialer, "agent_context", lambda *_: None)
-    monkeypatch.setattr(dialer.random, "random", lambda: 1.0)
+    monkeypatch.setattr(random, "random", lambda: 1.0)
     return network
 
 
@@ -122,9 +136,67 @@ async def running(network: Network, settings: AgentSettings) -> AsyncIterator[Ru
 
 
 async def test_a_session_is_dialled_and_said_hello_on(running: Running, network: Network) -> None:
-    assert network.dials[0] == ("stub.example.com:8443", "cluster-tunnel/1")
+    assert network.dials[0] == ("192.0.2.1:8443", "stub.example.com", "cluster-tunnel/1")
     (link,) = running.agent.links
     assert link.stub == STUB
+    assert running.agent.problem() is None
+
+
+async def test_channels_are_dialled_to_the_address_at_which_the_session_found_its_stub(
+    running: Running, network: Network
+) -> None:
+    channels = [dial for dial in network.dials if dial[2] != SESSION_ALPN]
+    assert set(channels) == {("192.0.2.1:8443", "stub.example.com", "cluster-tunnel-response/1")}
+
+
+# Several stubs -----------------------------------------------------------------------------------
+
+
+async def test_a_second_session_with_the_same_worker_is_closed_before_the_stub_can_ask_on_it(
+    running: Running, network: Network, clock: Clock
+) -> None:
+    await clock.advance(1)
+    assert network.sessions[1].closed
+    assert network.heard(1) == [Reject("this agent has a session with this worker already")]
+    assert not network.sessions[0].closing
+    assert len(running.agent.links) == 1
+    assert running.agent.roster.counts.known == 1
+
+
+async def test_another_stub_behind_the_same_address_gets_a_session_too(
+    running: Running, network: Network, clock: Clock
+) -> None:
+    network.answers = OTHER
+    await clock.advance(1)
+    assert {link.stub for link in running.agent.links} == {STUB, OTHER}
+    assert any(isinstance(said, AgentHello) for said in network.heard(1))
+
+
+async def test_a_stub_that_drains_keeps_its_session_and_another_one_is_sought_soon(
+    running: Running, network: Network, clock: Clock
+) -> None:
+    for _ in range(4):
+        await clock.advance(1)  # the next try would be at 7
+    dials = len(network.sessions)
+    network.cores[0].send_drain("upgrade")
+    network.tell()
+    await clock.advance(1)
+    assert len(network.sessions) == dials + 1
+    assert not network.sessions[0].closing
+
+
+async def test_hurry_dials_now(running: Running, network: Network, clock: Clock) -> None:
+    network.failure = ConnectFailed("stub.example.com:8443", "refused")
+    await network.lose()
+    for _ in range(10):
+        await clock.advance(10)
+    network.failure = None
+    running.agent.hurry()
+    await settle()
+    assert len(running.agent.links) == 1
+
+
+# Keeping it --------------------------------------------------------------------------------------
 
 
 async def test_a_session_that_is_over_is_dialled_again_after_a_while(
@@ -132,7 +204,8 @@ async def test_a_session_that_is_over_is_dialled_again_after_a_while(
 ) -> None:
     await network.lose()
     assert len(network.sessions) == 1
-    await clock.advance(60)
+    assert running.agent.problem() == "no session with a stub"
+    await clock.advance(0.2)
     assert len(network.sessions) == 2
     assert len(running.agent.links) == 1
 
@@ -147,13 +220,28 @@ async def test_a_stub_that_cannot_be_reached_is_tried_for_ever(
     assert caplog.messages.count("a stub cannot be reached") == 5
     network.failure = None
     await clock.advance(600)
-    assert len(network.sessions) == 2
+    assert len(running.agent.links) == 1
 
 
 async def test_an_agent_without_requests_drains_at_once(running: Running, network: Network) -> None:
     await running.agent.drain(30)
     await settle()
     assert Drain("this agent is shutting down") in network.heard()
+    assert running.agent.problem() == "draining"
+
+
+async def test_a_request_that_crosses_the_drain_may_be_asked_elsewhere(
+    running: Running, network: Network, clock: Clock
+) -> None:
+    network.ask(request(1))
+    draining = asyncio.get_running_loop().create_task(running.agent.drain(30))
+    await settle()
+    network.ask(request(2))
+    await settle()
+    (refused,) = [said for said in network.heard() if isinstance(said, Refused)]
+    assert (refused.id, refused.retryable) == (2, True)
+    network.cancel(request(1))
+    await draining
 
 
 async def test_draining_ends_with_the_last_request(running: Running, network: Network, clock: Clock) -> None:
@@ -184,6 +272,7 @@ async def test_a_draining_agent_dials_no_new_session(
     await clock.advance(600)
     assert len(network.sessions) == 1
     assert running.serving.done()
+    assert running.agent.links == set()
 
 
 async def test_a_session_that_opens_while_draining_is_ended(
@@ -196,6 +285,17 @@ async def test_a_session_that_opens_while_draining_is_ended(
     network.gate.set()
     await settle()
     assert network.sessions[1].closing
+    assert running.agent.links == set()
+
+
+async def test_a_session_whose_stub_has_not_spoken_is_ended_when_the_drain_begins(
+    running: Running, network: Network, clock: Clock
+) -> None:
+    network.silent = True
+    await clock.advance(1)
+    await running.agent.drain(0)
+    assert network.sessions[1].closing
+    assert not network.sessions[0].closing
 
 
 async def test_stopping_does_not_wait_for_what_is_being_dialled(

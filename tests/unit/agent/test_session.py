@@ -8,7 +8,7 @@ from tests.unit.fakes import Clock, settle
 from tunnel.core import limits
 from tunnel.core.identifiers import RequestId
 from tunnel.core.session.events import BodyRefused
-from tunnel.core.wire.control import Active, AgentHello, Drain, Reject, Report, StubHello
+from tunnel.core.wire.control import Active, AgentHello, Capacity, Drain, Reject, Report, StubHello
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -129,6 +129,14 @@ async def test_it_reports_what_is_under_way_at_regular_times(agent: Agent, clock
     assert agent.heard(Report) == [Report(upstream_reachable=False, upstream_milliseconds=3, requests=1)]
     await clock.advance(limits.REPORT_SECONDS)
     assert len(agent.heard(Report)) == 1
+
+
+async def test_a_report_tells_what_is_known_of_the_cluster(agent: Agent, clock: Clock) -> None:
+    vitals, cpu = agent.vitals, Capacity("cpu", 4000, 3000, 2000)
+    vitals.version, vitals.nodes, vitals.resources = "v1.33.1", 2, (cpu,)
+    await clock.advance(limits.REPORT_SECONDS)
+    (report,) = agent.heard(Report)
+    assert (report.upstream_version, report.nodes, report.resources) == ("v1.33.1", 2, (cpu,))
 
 
 async def test_no_report_is_made_for_a_closed_session(agent: Agent, clock: Clock) -> None:

@@ -51,7 +51,11 @@ class Installation:
 
 
 def der(pair: KeyPair) -> bytes:
-    return pair.certificate.public_bytes(serialization.Encoding.DER)
+    return der_of(pair.certificate)
+
+
+def der_of(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.DER)
 
 
 def write_pair(folder: Path, stem: str, pair: KeyPair) -> PairFiles:

@@ -15,7 +15,13 @@ from cryptography.x509.oid import NameOID
 
 from certs import contexts
 from certs.authority import Authority
-from certs.contexts import agent_context, agent_listener_context, stub_context, upstream_context
+from certs.contexts import (
+    agent_context,
+    agent_listener_context,
+    calling_context,
+    stub_context,
+    upstream_context,
+)
 from certs.errors import CertificateProblem
 from certs.issue import issue_agent, issue_server, issue_user
 from certs.peer import PeerReader, agent_cluster, user_names
@@ -256,6 +262,35 @@ def test_an_agent_certificate_of_the_right_authority_is_no_server_s(
     server.load_cert_chain(files.certificate, files.key)
     with pytest.raises(ssl.SSLCertVerificationError, match="unsuitable certificate purpose"):
         Handshake(agent_for(installation), server).run()
+
+
+# Calls for certificates ------------------------------------------------------------------------
+
+
+def test_a_call_verifies_the_stub_and_shows_a_pair_from_one_text(
+    installation: Installation, stub: ssl.SSLContext, reader: PeerReader
+) -> None:
+    pair = installation.store.files("agent-dev").read()
+    own = PemText("agent.pem", pair.certificate_pem + pair.key_pem)
+    context = calling_context(PemFile(installation.path("server-ca.crt")), own)
+    done = Handshake(context, stub).run()
+    assert agent_cluster(reader.read(done.server.getpeercert(binary_form=True) or b"")) == "dev"
+    assert (done.server.version(), done.server.selected_alpn_protocol()) == ("TLSv1.3", "http/1.1")
+
+
+def test_a_call_to_another_stub_or_name_fails(
+    installation: Installation, stub: ssl.SSLContext, tmp_path: Path
+) -> None:
+    context = calling_context(PemFile(installation.path("server-ca.crt")))
+    with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
+        Handshake(context, stub, "elsewhere.example.com").run()
+    with pytest.raises(ssl.SSLCertVerificationError):
+        Handshake(context, stub_for(Installation.make(tmp_path / "imposter"))).run()
+
+
+def test_a_call_that_is_proved_by_a_pin_verifies_nobody_and_shows_nothing(stub: ssl.SSLContext) -> None:
+    done = Handshake(calling_context(None), stub, "anybody.example.com").run()
+    assert done.server.getpeercert(binary_form=True) is None
 
 
 # Upstream --------------------------------------------------------------------------------------

@@ -7,9 +7,12 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from certs.csr import make_key
 from certs.describe import describe_file
 from certs.errors import CertificateProblem
-from certs.lifetime import utc_now
+from certs.issue import sign_agent, sign_user
+from certs.lifetime import date_text, utc_now
+from certs.pem import KeyPair
 from certs.store import CertificateStore
 from tests.unit.certs.installation import Installation, lasting, self_signed, signed, write_pair
 
@@ -42,6 +45,18 @@ def test_each_kind_shows_what_it_is_for(installation: Installation) -> None:
     assert (agent["kind"], agent["cluster"]) == ("agent certificate", "dev")
     assert rows(installation.path("user-ca.crt"))["kind"] == "authority"
     assert rows(installation.path("user-ca.crt"))["usage"] == "key cert sign, crl sign"
+
+
+def test_what_a_stub_put_into_a_certificate_is_shown(installation: Installation, tmp_path: Path) -> None:
+    store, key = installation.store, make_key()
+    agent = sign_agent(store.authority("agent-ca"), "dev", "0f-1e", key.public_key(), lasting())
+    files = write_pair(tmp_path, "agent", KeyPair((agent,), key))
+    assert rows(files.certificate)["cluster UID"] == "0f-1e"
+    until = utc_now().replace(microsecond=0) + timedelta(days=30)
+    authority, second = store.authority("user-ca"), until.timestamp()
+    user = sign_user(authority, "alice", [], key.public_key(), lasting(), renewable_until=second)
+    files = write_pair(tmp_path, "alice", KeyPair((user,), key))
+    assert rows(files.certificate)["renews until"] == date_text(until)
 
 
 def test_the_table_is_aligned(installation: Installation) -> None:

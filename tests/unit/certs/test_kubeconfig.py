@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,15 @@ import pytest
 import yaml
 
 from certs.errors import CertificateProblem
-from certs.kubeconfig import Access, make_kubeconfig, merge_kubeconfig, server_url, write_kubeconfig
+from certs.kubeconfig import (
+    LOGIN_CERTIFICATE,
+    Access,
+    LoginPlugin,
+    make_kubeconfig,
+    merge_kubeconfig,
+    server_url,
+    write_kubeconfig,
+)
 from certs.upstream import read_kubeconfig
 from tests.unit.certs.installation import Installation
 
@@ -110,8 +119,8 @@ def test_a_kubeconfig_holds_one_context_with_everything_embedded(access: Access)
     )
     assert cluster["server"] == access.server
     assert base64.b64decode(cluster["certificate-authority-data"]) == access.authority_pem
-    assert base64.b64decode(user["client-certificate-data"]) == access.pair.certificate_pem
-    assert base64.b64decode(user["client-key-data"]) == access.pair.key_pem
+    assert base64.b64decode(user["client-certificate-data"]) == access.credential.certificate_pem
+    assert base64.b64decode(user["client-key-data"]) == access.credential.key_pem
 
 
 def test_it_is_read_back_as_it_was_meant(access: Access, tmp_path: Path) -> None:
@@ -120,7 +129,7 @@ def test_it_is_read_back_as_it_was_meant(access: Access, tmp_path: Path) -> None
     found = read_kubeconfig(path)
     assert found.server == access.server
     assert found.certificate is not None
-    assert found.certificate.read() == access.pair.certificate_pem
+    assert found.certificate.read() == access.credential.certificate_pem
 
 
 @pytest.mark.parametrize(
@@ -154,6 +163,40 @@ def test_other_contexts_are_not_thrown_away_without_merge(access: Access, tmp_pa
     ):
         write_kubeconfig(path, access, merge=False)
     assert path.read_text() == FOREIGN
+
+
+# With a plugin ---------------------------------------------------------------------------------
+
+
+def test_a_plugin_gets_its_first_certificate_by_the_environment_alone(
+    access: Access, installation: Installation
+) -> None:
+    pair = installation.user()
+    config = load(make_kubeconfig(replace(access, credential=LoginPlugin(first=pair))))
+    (plugin,) = entry(config, "users", "cluster-tunnel-dev").values()
+    assert (plugin["command"], plugin["args"]) == ("cluster-tunnel", ["login"])
+    assert (plugin["provideClusterInfo"], plugin["interactiveMode"]) == (True, "Never")
+    (variable,) = plugin["env"]
+    assert variable["name"] == LOGIN_CERTIFICATE
+    assert base64.b64decode(variable["value"]) == pair.certificate_pem + pair.key_pem
+
+
+def test_a_plugin_that_signs_in_otherwise_holds_no_secret(access: Access, tmp_path: Path) -> None:
+    plugin = LoginPlugin(("--oidc-token-command", "get-token --now"), interactive=True)
+    write_kubeconfig(tmp_path / "config", replace(access, credential=plugin), merge=False)
+    found = read_kubeconfig(tmp_path / "config").exec_plugin
+    assert found is not None
+    assert found.arguments == ("login", "--oidc-token-command", "get-token --now")
+    assert (found.environment, found.interactive_mode) == ((), "IfAvailable")
+    assert found.provide_cluster_info
+    assert "PRIVATE" not in (tmp_path / "config").read_text()
+
+
+def test_merging_a_plugin_takes_the_embedded_certificate_away(access: Access) -> None:
+    before = make_kubeconfig(access).encode()
+    text, outcome = merge_kubeconfig(before, replace(access, credential=LoginPlugin()), "config")
+    assert outcome == "replaced"
+    assert list(entry(load(text), "users", "cluster-tunnel-dev")) == ["exec"]
 
 
 # Merged ----------------------------------------------------------------------------------------

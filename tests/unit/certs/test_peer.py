@@ -6,15 +6,24 @@ from dataclasses import replace
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from certs.authority import Authority, authority_identifier, make_authority
+from certs.csr import make_key
 from certs.errors import CertificateProblem, PeerRefused
-from certs.issue import issue_agent, issue_server, issue_user
-from certs.peer import PeerCertificate, PeerReader, agent_cluster, user_names, was_signed_by
-from tests.unit.certs.installation import Installation, der, lasting, self_signed, signed
+from certs.issue import issue_agent, issue_server, issue_user, sign_agent, sign_user
+from certs.peer import (
+    ClientAuthority,
+    PeerCertificate,
+    PeerReader,
+    agent_cluster,
+    user_names,
+    was_signed_by,
+)
+from tests.unit.certs.installation import Installation, der, der_of, lasting, self_signed, signed
 
 CN, ORG = NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME
 
@@ -36,6 +45,7 @@ def agent_with(authority: Authority, *uris: str) -> bytes:
 
 def test_a_user_s_certificate_is_read_whole(installation: Installation, reader: PeerReader) -> None:
     pair = installation.user("alice", ("ops", "devs"))
+    authority = installation.store.authority("user-ca").certificate
     peer = reader.read(der(pair))
     assert peer == PeerCertificate(
         common_names=("alice",),
@@ -48,6 +58,7 @@ def test_a_user_s_certificate_is_read_whole(installation: Installation, reader: 
         fingerprint=hashlib.sha256(der(pair)).hexdigest(),
         signed_by="user-ca",
         for_clients=True,
+        authority=authority.fingerprint(hashes.SHA256()).hex(),
     )
     assert user_names(peer) == ("alice", ("ops", "devs"))
 
@@ -111,6 +122,53 @@ def test_a_certificate_signed_before_and_after_a_change_of_authority_is_known(
 def test_one_key_cannot_be_both_authorities(users: Authority) -> None:
     with pytest.raises(CertificateProblem, match="have the same key"):
         PeerReader([users.certificate], [users.certificate])
+    foreign = ClientAuthority("user-ca", users.certificate, foreign=True)
+    with pytest.raises(CertificateProblem, match="have the same key"):
+        PeerReader([], [users.certificate], foreign=[foreign])
+
+
+def test_names_of_a_foreign_authority_are_told_from_one_s_own_by_its_prefix(
+    installation: Installation, users: Authority, agents: Authority
+) -> None:
+    corp = Authority(make_authority("user-ca", lasting()), "corp")
+    foreign = ClientAuthority("user-ca", corp.certificate, "corp:", foreign=True)
+    reader = PeerReader([users.certificate], [agents.certificate], foreign=[foreign])
+    theirs = reader.read(der(issue_user(corp, "alice", ["devs"], lasting())))
+    ours = reader.read(der(installation.user("alice")))
+    assert user_names(theirs) == ("corp:alice", ("corp:devs",))
+    assert user_names(ours) == ("alice", ())
+    assert (reader.is_own(ours), reader.is_own(theirs)) == (True, False)
+
+
+def test_an_authority_that_is_taken_away_is_trusted_no_longer(
+    installation: Installation, users: Authority, agents: Authority, reader: PeerReader
+) -> None:
+    text = der(installation.user())
+    before = reader.read(text)
+    assert reader.trusts(before)
+    other = Authority(make_authority("user-ca", lasting()), "other")
+    reader.trust([other.certificate], [agents.certificate])
+    assert not reader.trusts(before)
+    assert reader.read(text).signed_by is None
+    reader.trust([other.certificate, users.certificate], [agents.certificate])
+    assert reader.trusts(reader.read(text))
+
+
+def test_a_certificate_says_which_cluster_it_was_made_for_and_until_when_it_renews_itself(
+    users: Authority, agents: Authority, reader: PeerReader
+) -> None:
+    key = make_key().public_key()
+    agent = reader.read(der_of(sign_agent(agents, "dev", "0f-1e", key, lasting())))
+    assert (agent_cluster(agent), agent.cluster_uid) == ("dev", "0f-1e")
+    user = reader.read(der_of(sign_user(users, "alice", [], key, lasting(), renewable_until=1800000000.5)))
+    assert (user.renewable_until, user.cluster_uid) == (1800000000, None)
+    assert reader.read(der_of(sign_user(users, "bob", [], key, lasting()))).renewable_until is None
+
+
+@pytest.mark.parametrize("text", ["never", "-5", "9" * 20])
+def test_what_is_no_second_lets_nothing_renew_itself(users: Authority, reader: PeerReader, text: str) -> None:
+    names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"cluster-tunnel://login/{text}")])
+    assert reader.read(der(signed(users, [(CN, "alice")], names))).renewable_until == 0
 
 
 @pytest.mark.filterwarnings("ignore:Attribute's length:UserWarning")

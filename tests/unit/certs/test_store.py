@@ -12,7 +12,8 @@ import pytest
 
 from certs import files
 from certs.authority import lifetime_of
-from certs.errors import CertificateProblem, FileMissing
+from certs.denied import deny, for_good, new_denial
+from certs.errors import CertificateProblem, FileMissing, NameDenied
 from certs.lifetime import utc_now
 from certs.names import AUTHORITIES
 from certs.store import CertificateStore
@@ -140,3 +141,23 @@ def test_the_authorities_live_ten_years(tmp_path: Path) -> None:
     now = utc_now()
     for row in CertificateStore(tmp_path).make_authorities(now):
         assert row.expires == now.replace(microsecond=0) + timedelta(days=3650)
+
+
+def test_what_is_issued_behind_a_revocation_begins_behind_it(fresh: Installation) -> None:
+    """So that the revocation, which goes by dates, leaves it good."""
+    now = utc_now()
+    deny(fresh.store.folder, [new_denial("user", "alice", now), new_denial("agent", "dev", now)])
+    made = [
+        fresh.store.issue_user("alice", [], lasting()).files.read(),
+        fresh.store.issue_agent("dev", lasting()).files.read(),
+        fresh.store.user_pair("alice", [], lasting()),
+    ]
+    for pair in made:
+        assert pair.certificate.not_valid_before_utc > now.replace(microsecond=0)
+    assert fresh.store.user_pair("bob", [], lasting()).certificate.not_valid_before_utc < now
+
+
+def test_nothing_is_issued_to_a_name_that_is_revoked_for_good(fresh: Installation) -> None:
+    deny(fresh.store.folder, [for_good(new_denial("user", "alice", utc_now()))])
+    with pytest.raises(NameDenied, match="user alice, for good"):
+        fresh.store.issue_user("alice", [], lasting())

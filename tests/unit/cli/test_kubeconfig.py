@@ -1,5 +1,6 @@
 """`cluster-tunnel kubeconfig`, through the command's own entry."""
 
+import base64
 import stat
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +10,9 @@ import pytest
 import yaml
 from cryptography import x509
 
+from certs.denied import deny, for_good, new_denial
 from certs.lifetime import utc_now
+from certs.logins import embedded_pair
 from certs.store import CertificateStore
 from certs.upstream import read_kubeconfig
 from tunnel.cli.main import main
@@ -125,6 +128,59 @@ def test_a_wrong_call_gives_one_line_and_exit_code_2(
     assert reason in output.err
     assert output.err.count("\n") == 1
     assert output.out == ""
+
+
+def test_a_kubeconfig_that_renews_itself_has_its_first_certificate_in_the_plugin_s_environment(
+    ca: Path, tmp_path: Path, capsys: Output
+) -> None:
+    path = tmp_path / "config"
+    assert kubeconfig(ca, "-g", "devs", "--login", "-o", str(path)) == 0
+    assert "until 20" in capsys.readouterr().out
+    found = read_kubeconfig(path)
+    plugin = found.exec_plugin
+    assert plugin is not None
+    assert (plugin.command, plugin.arguments) == ("cluster-tunnel", ("login",))
+    ((name, value),) = plugin.environment
+    first = embedded_pair(name, base64.b64decode(value)).certificate
+    assert first.subject.rfc4514_string() == "CN=alice,O=devs"
+    assert found.certificate is None
+
+
+def test_a_kubeconfig_for_single_sign_on_names_nobody_and_holds_no_secret(
+    ca: Path, tmp_path: Path, capsys: Output
+) -> None:
+    (ca / "user-ca.key").unlink()
+    path = tmp_path / "config"
+    words = ["--cluster", "dev", "--server", SERVER, "--dir", str(ca), "--login", "-o", str(path)]
+    assert main(["kubeconfig", *words, "--oidc-token-command", "get-token --now"]) == 0
+    assert "signs in by id-token" in capsys.readouterr().out
+    plugin = read_kubeconfig(path).exec_plugin
+    assert plugin is not None
+    assert plugin.arguments == ("login", "--oidc-token-command", "get-token --now")
+    assert plugin.environment == ()
+    assert main(["kubeconfig", *words, "--oidc-token-file", "token"]) == 0
+    plugin = read_kubeconfig(path).exec_plugin
+    assert plugin is not None
+    assert plugin.arguments == ("login", "--oidc-token-file", str(Path("token").absolute()))
+
+
+def test_who_is_left_out_or_named_twice_is_told(ca: Path, capsys: Output) -> None:
+    shared = ["--cluster", "dev", "--server", SERVER, "--dir", str(ca)]
+    for words, reason in (
+        ([], "USER is missing"),
+        (["--login"], "USER is missing"),
+        (["--oidc-token-file", "t"], "go with --login"),
+        (["alice", "--login", "--oidc-token-file", "t"], "USER and -g are not given"),
+        (["-g", "devs", "--login", "--oidc-token-file", "t"], "USER and -g are not given"),
+    ):
+        assert main(["kubeconfig", *words, *shared]) == 2
+        assert reason in capsys.readouterr().err
+
+
+def test_a_user_revoked_for_good_gets_no_kubeconfig(ca: Path, capsys: Output) -> None:
+    deny(ca, [for_good(new_denial("user", "alice", utc_now()))])
+    assert kubeconfig(ca) == 1
+    assert "user alice, for good: revoked on" in capsys.readouterr().err
 
 
 def test_a_broken_target_is_left_alone(ca: Path, tmp_path: Path, capsys: Output) -> None:

@@ -49,10 +49,25 @@ def test_the_second_signal_ends_it_at_once(loop: EventLoop, number: int, code: i
     assert run_until_stopped(deaf, loop) == code
 
 
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_hangup_is_told_and_stops_nothing(loop: EventLoop) -> None:
+    told = asyncio.Event()
+
+    async def work(stopping: asyncio.Event) -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGHUP)
+            await told.wait()
+            told.clear()
+        assert not stopping.is_set()
+
+    assert run_until_stopped(work, loop, on_hangup=told.set) == 0
+
+
 def test_signals_have_their_usual_meaning_afterwards() -> None:
-    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    run_until_stopped(signalled(signal.SIGTERM), "asyncio")
-    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    run_until_stopped(signalled(signal.SIGTERM), "asyncio", on_hangup=lambda: None)
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 def test_work_that_ends_by_itself_is_code_0() -> None:

@@ -30,3 +30,8 @@ def test_a_success_starts_over() -> None:
 
 def test_a_month_of_failures_still_waits_ten_seconds() -> None:
     assert waits(1.0, 5000)[-1] == pytest.approx(LONGEST_SECONDS)
+
+
+def test_another_pace_has_its_own_fast_tries_and_its_own_longest_wait() -> None:
+    backoff = Backoff(lambda: 1.0, fast_tries=0, longest_seconds=60.0)
+    assert [backoff.next_seconds() for _ in range(8)] == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]

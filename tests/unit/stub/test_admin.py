@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from aiohttp import web
 
 from stub.admin import AdminEndpoints
+from stub.leadership import Leadership
 from tests.unit.fakes import Clock
 from tests.unit.stub.parts import Stub
 from tunnel.core.wire.control import Report
@@ -75,6 +77,18 @@ async def test_a_cluster_whose_agents_are_gone_stays_listed(stub: Stub) -> None:
     stub.agent().stream.lose()
     answer = await endpoints(stub)._clusters(NO_REQUEST)
     assert json.loads(answer.text or "") == {"blue": []}
+
+
+async def test_a_stub_without_a_lease_is_active(stub: Stub) -> None:
+    answer = await endpoints(stub)._lease(NO_REQUEST)
+    assert json.loads(answer.text or "") == {"lease": "none", "state": "active"}
+
+
+async def test_the_lease_is_described(stub: Stub) -> None:
+    described = {"lease": "file:x", "state": "standby", "holder": "other_1", "epoch": 4}
+    leadership = cast("Leadership", SimpleNamespace(describe=lambda: described))
+    admin = AdminEndpoints(stub.registry, lambda: None, lambda: b"", leadership)
+    assert json.loads((await admin._lease(NO_REQUEST)).text or "") == described
 
 
 async def test_stopping_what_never_started_is_harmless(stub: Stub) -> None:

@@ -1,7 +1,12 @@
 """What the stub counts."""
 
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 
+from stub.election.record import LeaseRecord
+from stub.leadership import Leadership
 from stub.measures import StubMeasures
 from tests.unit.fakes import Clock
 from tests.unit.stub.parts import Stub
@@ -83,3 +88,20 @@ async def test_agents_are_counted_when_asked_for(stub: Stub, measures: StubMeasu
 async def test_failed_handshakes_are_counted(measures: StubMeasures) -> None:
     measures.handshake_failed()
     assert values(measures)["failed_handshakes_total"] == 1
+
+
+def test_a_stub_without_a_lease_is_active_and_says_nothing_of_one(measures: StubMeasures) -> None:
+    found = values(measures)
+    assert found["active"] == 1
+    assert not any("lease" in name for name in found)
+
+
+@pytest.mark.parametrize("active", [False, True])
+def test_the_part_in_the_election_is_shown(measures: StubMeasures, active: bool) -> None:
+    elector = SimpleNamespace(record=LeaseRecord(transitions=7), failing_since=12.0)
+    leadership = SimpleNamespace(active=active, takeovers=3, losses=2, elector=elector)
+    measures.leadership = cast("Leadership", leadership)
+    found = values(measures)
+    assert found["active"] == active
+    assert (found["takeovers_total"], found["lease_losses_total"]) == (3, 2)
+    assert (found["lease_epoch"], found["lease_store_failing"]) == (7, 1)

@@ -1,14 +1,17 @@
 """The stub's settings."""
 
 import argparse
+import re
 from pathlib import Path
 
 import pytest
 
+from stub.election.choice import FileLease, NoLease
+from stub.election.timing import ElectionTiming
 from stub.settings import StubSettings
 from tunnel.core import limits
 from tunnel.kit.failures import UsageError
-from tunnel.kit.settings import add_arguments, load
+from tunnel.kit.settings import add_arguments, load, render
 from tunnel.kit.values import Address
 
 
@@ -25,6 +28,8 @@ def test_the_defaults_are_those_of_the_documentation(tmp_path: Path) -> None:
     assert settings.agent_listen is None
     assert settings.admin_listen == Address("127.0.0.1", 8444)
     assert settings.audit is None
+    assert settings.lease == NoLease()
+    assert settings.timing == ElectionTiming()
     assert settings.drain_grace == 30
     assert settings.head_timeout == limits.HEAD_SECONDS
 
@@ -43,6 +48,10 @@ def test_audit_goes_to_a_file_or_standard_output_or_is_off(tmp_path: Path) -> No
         ("--default-cluster", "Blue", "is not a cluster id"),
         ("--max-connections", "0", "from 1 to"),
         ("--head-timeout", "0s", "leaves no time"),
+        ("--lease", "etcd:a", "is no lease"),
+        ("--lease-duration", "1500ms", "is not a whole number of seconds"),
+        ("--pod-name", "Stub", "is not the name of a Pod"),
+        ("--pod-selector", "", "is not a label selector"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_flag(tmp_path: Path, flag: str, value: str, message: str) -> None:
@@ -55,3 +64,60 @@ def test_a_domain_is_compared_in_lower_case_and_without_dots_around_it(tmp_path:
         loaded("--ca-dir", str(tmp_path), "--domain", ".Clusters.Example.com.").domain
         == "clusters.example.com"
     )
+
+
+# The lease ---------------------------------------------------------------------------------------
+
+KUBERNETES = ("--lease", "kubernetes:ns/stub")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ("--lease-duration", "10s"),
+            "--lease-duration must be more than --lease-renew-deadline (10), not 10",
+        ),
+        (
+            ("--lease-renew-deadline", "2400ms"),
+            "--lease-renew-deadline must be more than --lease-retry with its jitter (2.4), not 2.4",
+        ),
+        (("--lease-duration", "2h"), "--lease-duration must be at most 3600, not 7200"),
+        (
+            (*KUBERNETES, "--pod-name", "one"),
+            "--pod-name and --pod-selector go together: give both or neither",
+        ),
+        (
+            (*KUBERNETES, "--pod-selector", "a=b"),
+            "--pod-name and --pod-selector go together: give both or neither",
+        ),
+        (
+            ("--pod-name", "one", "--pod-selector", "a=b"),
+            "--pod-name needs --lease kubernetes:NAMESPACE/NAME, and --lease is none",
+        ),
+        (
+            ("--lease-kubeconfig", __file__),
+            "--lease-kubeconfig needs --lease kubernetes:NAMESPACE/NAME, and --lease is none",
+        ),
+    ],
+)
+def test_settings_of_the_lease_that_contradict_each_other_are_named(
+    tmp_path: Path, flags: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(UsageError, match=f"^{re.escape(message)}$"):
+        loaded("--ca-dir", str(tmp_path), *flags)
+
+
+def test_the_settings_of_a_lease_are_shown_as_they_were_given(tmp_path: Path) -> None:
+    flags = ("--lease-duration", "6s", "--lease-renew-deadline", "4s", "--lease-retry", "500ms")
+    settings = loaded("--ca-dir", str(tmp_path), "--lease", f"file:{tmp_path}/lease", *flags)
+    assert settings.lease == FileLease(tmp_path / "lease")
+    assert settings.timing == ElectionTiming(lease_seconds=6, renew_deadline_seconds=4.0, retry_seconds=0.5)
+    shown = render(settings).splitlines()
+    wanted = {
+        f"lease: file:{tmp_path}/lease",
+        "lease-duration: 6s",
+        "lease-renew-deadline: 4s",
+        "lease-retry: 500ms",
+    }
+    assert wanted <= set(shown)

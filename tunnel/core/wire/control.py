@@ -21,6 +21,8 @@ CHANNEL_ALPN: Final = "cluster-tunnel-response/1"
 VERSIONS: Final = (1,)
 """The protocol versions this end speaks."""
 
+_MOST: Final = 2**63 - 1
+
 
 def _shown(text: str) -> str:
     """Return `text` as the peer will take it."""
@@ -58,7 +60,7 @@ def _flag(value: dict[str, Any], key: str, default: bool) -> bool:
 
 def _number(value: dict[str, Any], key: str) -> int:
     found = value.get(key, 0)
-    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < 2**63:
+    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found <= _MOST:
         raise PeerViolation(f"{key!r} is not a whole number")
     return found
 
@@ -75,6 +77,23 @@ def _versions(value: dict[str, Any]) -> tuple[int, ...]:
     if not isinstance(found, list) or not 0 < len(found) <= limits.LIST_ENTRIES:
         raise PeerViolation("'versions' is not a list of numbers")
     return tuple(_number({"versions": item}, "versions") for item in found)
+
+
+def _capacities(value: dict[str, Any], key: str) -> "tuple[Capacity, ...]":
+    found = value.get(key, {})
+    if not isinstance(found, dict) or len(found) > limits.LIST_ENTRIES:
+        raise PeerViolation(f"{key!r} is not an object of at most {limits.LIST_ENTRIES} resources")
+    return tuple(_capacity(_text({key: name}, key), item, key) for name, item in found.items())
+
+
+def _capacity(resource: str, item: object, key: str) -> "Capacity":
+    if not isinstance(item, dict):
+        raise PeerViolation(f"{key!r} has a resource that is not an object")
+    total, available, largest = (
+        _number({key: item[part]}, key) if part in item else None
+        for part in ("total", "available", "largest")
+    )
+    return Capacity(resource, total or 0, available, largest)
 
 
 def choose_version(theirs: tuple[int, ...]) -> int | None:
@@ -209,6 +228,28 @@ class Active:
 
 
 @dataclass(frozen=True, slots=True)
+class Capacity:
+    """How much of one resource a cluster's nodes have together.
+
+    Attributes:
+        resource: as Kubernetes names it; `cpu` is in thousandths of a core, `memory` in bytes, all others as they are.
+        total: what pods may have on all nodes.
+        available: what no pod has asked for, on the nodes that take pods; None where that is not known.
+        largest: the most of it that is available on one node; None where that is not known.
+    """
+
+    resource: str
+    total: int
+    available: int | None = None
+    largest: int | None = None
+
+    def content(self) -> dict[str, int]:
+        """Return the JSON object of this resource; what is not known is left out."""
+        parts = {"total": self.total, "available": self.available, "largest": self.largest}
+        return {part: min(number, _MOST) for part, number in parts.items() if number is not None}
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """An agent's state, sent periodically; the stub's pick rests on it.
 
@@ -219,6 +260,8 @@ class Report:
         pipes: spliced upgrades open.
         draining: whether the agent takes no new requests.
         upstream_version: the apiserver's version, or empty.
+        nodes: how many the cluster has, or 0 where that is not known.
+        resources: what the nodes have; empty where that is not known.
     """
 
     upstream_reachable: bool = True
@@ -227,6 +270,8 @@ class Report:
     pipes: int = 0
     draining: bool = False
     upstream_version: str = ""
+    nodes: int = 0
+    resources: tuple[Capacity, ...] = ()
 
     def encode(self) -> bytes:
         """Return the frame."""
@@ -237,6 +282,10 @@ class Report:
             "pipes": self.pipes,
             "draining": self.draining,
             "upstreamVersion": _shown(self.upstream_version),
+            "nodes": self.nodes,
+            "resources": {
+                _shown(each.resource): each.content() for each in self.resources[: limits.LIST_ENTRIES]
+            },
         }
         return _frame(FrameType.REPORT, content)
 
@@ -251,6 +300,8 @@ class Report:
             pipes=_number(value, "pipes"),
             draining=_flag(value, "draining", False),
             upstream_version=_text(value, "upstreamVersion"),
+            nodes=_number(value, "nodes"),
+            resources=_capacities(value, "resources"),
         )
 
 

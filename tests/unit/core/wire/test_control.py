@@ -13,6 +13,7 @@ from tunnel.core.wire.control import (
     VERSIONS,
     Active,
     AgentHello,
+    Capacity,
     Drain,
     Reject,
     Report,
@@ -28,7 +29,12 @@ MESSAGES: list[tuple[FrameType, Control]] = [
     (FrameType.HELLO, AgentHello("agent-1", ("one", "two"), "token", "cluster-tunnel/0.1", (1, 2))),
     (FrameType.REJECT, Reject("no common version")),
     (FrameType.ACTIVE, Active("0b0e4a2c-uid", 7)),
-    (FrameType.REPORT, Report(False, 12, 3, 2, True, "v1.33.1")),
+    (
+        FrameType.REPORT,
+        Report(
+            False, 12, 3, 2, True, "v1.33.1", 3, (Capacity("cpu", 9000, 5000, 2000), Capacity("x.io/gpu", 8))
+        ),
+    ),
     (FrameType.DRAIN, Drain("SIGTERM")),
 ]
 CLASSES = [StubHello, AgentHello, Reject, Active, Report, Drain]
@@ -83,6 +89,12 @@ WRONG = [
     (Report, {"draining": 1}, "draining"),
     (Report, {"upstreamReachable": "yes"}, "upstreamReachable"),
     (Report, {"requests": None}, "requests"),
+    (Report, {"resources": ["cpu"]}, "resources"),
+    (Report, {"resources": {"cpu": 9}}, "resources"),
+    (Report, {"resources": {"cpu": {"total": -1}}}, "resources"),
+    (Report, {"resources": {"cpu": {"available": None}}}, "resources"),
+    (Report, {"resources": {"c\npu": {}}}, "resources"),
+    (Report, {"resources": {str(number): {} for number in range(limits.LIST_ENTRIES + 1)}}, "resources"),
     (Active, {"lease": "uid", "epoch": "7"}, "epoch"),
     (Reject, {"reason": ["a"]}, "reason"),
 ]
@@ -109,6 +121,13 @@ def test_an_apiserver_cannot_break_the_session_with_its_version() -> None:
     assert Report.decode(report.encode()[FRAME_HEADER.size :]).upstream_version.startswith("v1??x")
 
 
+def test_no_cluster_is_too_large_to_be_reported() -> None:
+    vast = tuple(Capacity(f"{number}/{TOO_LONG}", 2**70, 2**64) for number in range(limits.LIST_ENTRIES + 9))
+    read = Report.decode(Report(resources=vast).encode()[FRAME_HEADER.size :]).resources
+    assert len(read) == limits.LIST_ENTRIES
+    assert (read[0].total, read[0].available, read[0].largest) == (2**63 - 1, 2**63 - 1, None)
+
+
 def test_more_instances_than_a_list_may_have_are_left_out() -> None:
     hello = StubHello("a", instances=tuple(str(number) for number in range(limits.LIST_ENTRIES + 9)))
     assert len(StubHello.decode(hello.encode()[FRAME_HEADER.size :]).instances) == limits.LIST_ENTRIES
@@ -130,7 +149,7 @@ json_values = st.recursive(
     max_leaves=6,
 )
 keys = st.sampled_from(
-    ["versions", "instance", "worker", "instances", "token", "name", "lease", "epoch", "reason"]
+    ["versions", "instance", "worker", "instances", "token", "name", "lease", "epoch", "reason", "resources"]
 )
 
 

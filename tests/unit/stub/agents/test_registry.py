@@ -100,6 +100,14 @@ async def test_a_session_is_found_by_its_token_while_it_lasts(registry: Registry
     assert list(registry.links) == []
 
 
+async def test_who_subscribed_hears_of_each_agent_from_then_on(registry: Registry) -> None:
+    FarAgent(registry)
+    heard: list[AgentLink] = []
+    registry.subscribe(heard.append)
+    later = FarAgent(registry)
+    assert heard == [later.link]
+
+
 async def test_it_is_known_when_a_clusters_last_agent_left(registry: Registry, clock: Clock) -> None:
     first, second = FarAgent(registry), FarAgent(registry)
     first.link.runner.close("gone")

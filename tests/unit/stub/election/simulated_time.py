@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+Play = Callable[[], Coroutine[Any, Any, None]]
 
 
 class _Clock:
@@ -50,3 +51,13 @@ def simulate(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
 def now() -> float:
     """The simulated time, as the electors' clock."""
     return asyncio.get_running_loop().time()
+
+
+def simulated(play: Play) -> Callable[[], None]:
+    """Make a test of a coroutine: it runs on a loop in simulated time."""
+
+    def test() -> None:
+        simulate(play)
+
+    test.__name__, test.__doc__ = play.__name__, play.__doc__
+    return test

@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stub.election.choice import FileLease, KubernetesLease, LeaseChoice, NoLease, lease, open_store
-from stub.election.stores.file import FileLeaseStore
-from tunnel.kit.failures import CommandFailed
+from stub.election.choice import FileLease, KubernetesLease, LeaseChoice, NoLease, lease, pod, selector
 
 
 def choices(folder: Path) -> list[tuple[str, LeaseChoice]]:
@@ -59,22 +57,15 @@ def test_a_path_without_its_folder_is_refused(tmp_path: Path) -> None:
         lease(f"file:{tmp_path}")
 
 
-async def test_a_file_lease_is_opened(tmp_path: Path) -> None:
-    store = await open_store(FileLease(tmp_path / "lease.json"), None)
-    assert isinstance(store, FileLeaseStore)
-    await store.close()
+@pytest.mark.parametrize("text", ["", "Pod", "a/b", "a\n", "-a"])
+def test_what_is_no_name_of_a_pod_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not the name of a Pod"):
+        pod(text)
+    assert pod("stub-5d9c7b6f4-x2x7k") == "stub-5d9c7b6f4-x2x7k"
 
 
-@pytest.mark.parametrize("content", [None, "", "{}", "[]", "a: [", "current-context: x\nclusters: 7\n"])
-async def test_a_kubeconfig_that_cannot_be_used_is_named(tmp_path: Path, content: str | None) -> None:
-    path = tmp_path / "kubeconfig"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(CommandFailed, match=f"^--lease kubernetes:ns/name: {re.escape(str(path))}: "):
-        await open_store(KubernetesLease("ns", "name"), path)
-
-
-async def test_outside_a_pod_the_missing_service_account_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    with pytest.raises(CommandFailed, match="this Pod's service account: Service host/port is not set"):
-        await open_store(KubernetesLease("ns", "name"), None)
+@pytest.mark.parametrize("text", ["", " ", ",app=stub", "app=stub,"])
+def test_a_selector_that_would_name_all_pods_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a label selector"):
+        selector(text)
+    assert selector("app=stub,release in (a, b)") == "app=stub,release in (a, b)"

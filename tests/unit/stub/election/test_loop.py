@@ -1,31 +1,18 @@
 """The elector in simulated time: every number of seconds here is exact, and none of them is waited for."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from functools import partial
 from random import Random
-from typing import Any
 
 import pytest
 
 from stub.election.events import BecameActive, Lost, NotReleased, StoreFailing, StoreRecovered
 from stub.election.loop import RELEASE_SECONDS, boottime, new_identity
 from stub.election.timing import ElectionTiming
-from tests.unit.stub.election.simulated_time import SimulatedLoop, now, simulate
+from tests.unit.stub.election.simulated_time import SimulatedLoop, now, simulate, simulated
 from tests.unit.stub.election.stage import Player, SharedRecord, playing
 
 TIMING = ElectionTiming()
-Play = Callable[[], Coroutine[Any, Any, None]]
-
-
-def simulated(play: Play) -> Callable[[], None]:
-    """Make a test of a coroutine: it runs on a loop in simulated time."""
-
-    def test() -> None:
-        simulate(play)
-
-    test.__name__, test.__doc__ = play.__name__, play.__doc__
-    return test
 
 
 def pair() -> tuple[SharedRecord, Player, Player]:
@@ -428,7 +415,7 @@ async def test_a_loop_that_runs_says_when_it_last_did() -> None:
     async with playing(one):
         for _ in range(20):
             await asyncio.sleep(1.0)
-            assert now() - one.elector.turned_at <= TIMING.call_seconds
+            assert one.elector.silent_seconds <= TIMING.call_seconds
 
 
 def test_no_two_processes_have_one_identity() -> None:

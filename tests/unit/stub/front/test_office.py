@@ -94,3 +94,23 @@ async def test_it_is_empty_while_no_user_is_connected(stub: Stub) -> None:
     assert stub.office.empty.is_set()
     second.front.abort("twice")
     assert stub.office.empty.is_set()
+
+
+class Standby:
+    """Another stub is active."""
+
+    def require_active(self) -> None:
+        raise Unavailable("another is active", retry_after=1, close=True)
+
+
+async def test_a_standby_asks_nobody_and_tells_no_cluster_from_another(stub: Stub) -> None:
+    stub.agent()
+    stub.office.leadership = Standby()
+    for cluster in (BLUE, RED):
+        assert refusal(stub, cluster).message == "another is active"
+
+
+async def test_a_standby_that_stops_says_that_it_stops(stub: Stub) -> None:
+    stub.office.leadership = Standby()
+    stub.office.draining = True
+    assert "shutting down" in refusal(stub).message

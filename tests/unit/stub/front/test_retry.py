@@ -168,6 +168,18 @@ async def test_the_refusal_is_the_answer_where_no_other_agent_is_there(stub: Stu
     assert (status, b"agent: no" in body) == (503, True)
 
 
+async def test_what_is_refused_while_this_stub_steps_down_is_sent_to_the_next_one(
+    stub: Stub, first: FarAgent
+) -> None:
+    user = stub.user()
+    user.ask("POST /api/v1/namespaces", "Content-Length: 2", body=b"{}")
+    first.asked()
+    stub.office.draining = True
+    refuse(first, 1, 503, retryable=True)
+    status, fields, _ = user.answer()
+    assert (status, fields["retry-after"], fields["connection"]) == (503, "1", "close")
+
+
 async def test_a_request_older_than_the_budget_is_not_asked_again(
     stub: Stub, first: FarAgent, second: FarAgent, clock: Clock
 ) -> None:

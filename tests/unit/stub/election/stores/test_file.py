@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stub.election.errors import MalformedRecord, StoreConflict, StoreUnavailable
+from stub.election.errors import MalformedRecord, StoreConflict, StoreRefused, StoreUnavailable
 from stub.election.record import LeaseRecord
 from stub.election.stores.file import RECORD_BYTES, FileLeaseStore
 
@@ -182,5 +182,56 @@ async def test_a_call_that_was_given_up_does_not_run_beside_the_next(one: FileLe
     assert sum(isinstance(result, StoreConflict) for result in results) == 19
 
 
-async def test_nothing_is_watched(one: FileLeaseStore) -> None:
-    assert one.watch() is None
+# Watching ----------------------------------------------------------------------------------------
+
+
+async def test_a_watch_tells_each_change_and_a_holder_that_is_gone(
+    one: FileLeaseStore, two: FileLeaseStore
+) -> None:
+    changes = two.watch()
+    assert await anext(changes) is None
+    stored = await one.write(DRAFT, 1.0)
+    assert await anext(changes) == stored
+    again = await one.write(replace(stored, renewed_at="t1"), 1.0)
+    assert await anext(changes) == again
+    await one.close()
+    assert await anext(changes) == replace(again, holder="")
+
+
+async def test_a_record_that_stays_is_told_once(
+    one: FileLeaseStore, two: FileLeaseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stub.election.stores.file.LOOK_SECONDS", 0)
+    looks = 0
+    read = two._read
+
+    def counted() -> LeaseRecord | None:
+        nonlocal looks
+        looks += 1
+        return read()
+
+    monkeypatch.setattr(two, "_read", counted)
+    stored = await one.write(DRAFT, 1.0)
+    changes = two.watch()
+    assert await anext(changes) == stored
+    async with asyncio.TaskGroup() as group:
+        second = group.create_task(anext(changes))
+        while looks < 10:
+            await asyncio.sleep(0)
+        assert not second.done()
+        again = await one.write(replace(stored, renewed_at="t1"), 1.0)
+    assert second.result() == again
+
+
+async def test_a_watch_ends_with_a_record_that_cannot_be_read(path: Path, two: FileLeaseStore) -> None:
+    path.write_bytes(b"{")
+    with pytest.raises(MalformedRecord):
+        await anext(two.watch())
+
+
+# Opening -----------------------------------------------------------------------------------------
+
+
+async def test_a_folder_that_is_gone_is_found_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(StoreRefused, match="none cannot be written to"):
+        await FileLeaseStore(tmp_path / "none" / "lease.json").open()

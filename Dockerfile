@@ -1,0 +1,41 @@
+# docker build -t registry.example.com/cluster-tunnel:0.1.0 .
+#
+# The base has to be one with Python 3.11 or newer and its pip; its OpenSSL is the one that everything is encrypted with.
+ARG BASE=python:3.13-slim-trixie
+
+FROM ${BASE} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /build
+# The lock file holds the tools for development too; they are fetched, checked and left behind here.
+COPY requirements.lock ./
+RUN python3 -m pip download --quiet --no-deps --only-binary :all: --require-hashes --dest wheels -r requirements.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY tunnel tunnel
+COPY agent agent
+COPY stub stub
+COPY certs certs
+RUN python3 -m pip wheel --quiet --no-deps --wheel-dir wheels .
+# The byte code is made here, because the root file system of a Pod is read-only; and it is taken unchecked, because some builders set
+# the times of files anew, and byte code with another time is made again at each start: 20 s for kubernetes-asyncio's 2 600 files.
+RUN python3 -m venv --without-pip /opt/cluster-tunnel \
+    && python3 -m pip --python /opt/cluster-tunnel/bin/python install --quiet --no-compile --no-index --find-links wheels cluster-tunnel \
+    && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/cluster-tunnel/lib
+
+FROM ${BASE}
+ARG VERSION=0.1.0
+ARG REVISION=
+LABEL org.opencontainers.image.title="cluster-tunnel" \
+    org.opencontainers.image.description="Reach the complete, unmodified Kubernetes API of clusters on private networks." \
+    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}"
+# Without the two thresholds each larger buffer is a mapping of its own, given back at once: twice the CPU for receiving.
+ENV PATH=/opt/cluster-tunnel/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    MALLOC_MMAP_THRESHOLD_=16777216 \
+    MALLOC_TRIM_THRESHOLD_=33554432
+COPY --from=build /opt/cluster-tunnel /opt/cluster-tunnel
+# A number: Kubernetes cannot tell whether a name is root.
+USER 65532:65532
+ENTRYPOINT ["cluster-tunnel"]

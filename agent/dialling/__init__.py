@@ -1,0 +1,1 @@
+"""How the agent finds every stub, and keeps a session with each."""

@@ -1,0 +1,234 @@
+"""This stub's part among several: it stands by, or is the active one and says so to users, to agents and on its Pod."""
+
+import asyncio
+import logging
+import socket
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from stub.agents.link import AgentLink
+from stub.agents.registry import Registry
+from stub.election.api import KubernetesApi
+from stub.election.candidate import Term
+from stub.election.choice import FileLease, KubernetesLease, NoLease
+from stub.election.errors import StoreRefused
+from stub.election.events import BecameActive, ElectionEvent, Lost, log_event
+from stub.election.label import PodLabel
+from stub.election.loop import Elector, Surroundings, new_identity
+from stub.election.stores import LeaseStore
+from stub.election.stores.file import FileLeaseStore
+from stub.election.stores.kubernetes import KubernetesLeaseStore
+from stub.election.timing import ElectionTiming
+from stub.front.office import FrontOffice
+from stub.settings import StubSettings
+from tunnel.core.errors import Unavailable
+from tunnel.core.wire.control import Active
+from tunnel.kit.failures import CommandFailed
+
+_log = logging.getLogger(__name__)
+
+CLEAR_SECONDS: Final = 5.0
+"""How long the election waits at the start for the label of the Pod's former life to be cleared. Behind the first term it would
+be cleared from under the active stub; and a stub that may not set labels can still be active."""
+
+SILENT_SECONDS: Final = 15.0
+"""A loop that has decided nothing for this long, beside a call to the store, hangs: it waits 2 s at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidacy:
+    """What a stub competes for, and as whom.
+
+    Attributes:
+        lease: where it is, for people.
+        store: the same, for the election.
+        identity: this process's name in the lease.
+        label: of this stub's Pod; None where nothing is labelled.
+        timing: of the election.
+        surroundings: clocks and chance.
+    """
+
+    lease: FileLease | KubernetesLease
+    store: LeaseStore
+    identity: str
+    label: PodLabel | None = None
+    timing: ElectionTiming = field(default_factory=ElectionTiming)
+    surroundings: Surroundings = field(default_factory=Surroundings)
+
+
+class Leadership:
+    """See the module.
+
+    Args:
+        candidacy: what for, and as whom; its store is closed by `close`.
+        office: has users; learns the epoch.
+        registry: has the agents, which learn of each term.
+    """
+
+    def __init__(self, candidacy: Candidacy, office: FrontOffice, registry: Registry) -> None:
+        self._candidacy = candidacy
+        self._office = office
+        self._registry = registry
+        self._term: Term | None = None
+        self._over = asyncio.Event()
+        self._over.set()
+        self.elector = Elector(
+            candidacy.store,
+            candidacy.identity,
+            self._lead,
+            candidacy.timing,
+            replace(candidacy.surroundings, on_event=self._hear),
+        )
+        self.takeovers = 0
+        """How often this process has become the active stub."""
+        self.losses = 0
+        """How often it ceased to be against its will."""
+        office.leadership = self
+        registry.subscribe(self._agent_added)
+
+    # For every request -----------------------------------------------------------------------------
+
+    @property
+    def active(self) -> bool:
+        """Whether this stub is the active one at this instant, and its agents know."""
+        return self._term is not None and self.elector.holds()
+
+    def require_active(self) -> None:
+        """Do nothing while this stub is the active one.
+
+        Raises:
+            Unavailable: it stands by. The connection ends with it: another one may lead to the active stub.
+        """
+        if not self.active:
+            raise Unavailable(
+                "this stub stands by, because it does not hold the lease; try again",
+                retry_after=1,
+                close=True,
+            )
+
+    # Running ---------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Find mistakes before anything is served.
+
+        Raises:
+            CommandFailed: the lease cannot be used.
+        """
+        try:
+            await self._candidacy.store.open()
+        except StoreRefused as error:
+            raise CommandFailed(f"--lease {self._candidacy.lease}: {error}") from None
+
+    async def run(self) -> None:
+        """Take part in the election until `hand_over` is called.
+
+        Cancelling it ends it at once: others wait until the lease has run out.
+        """
+        self._over.clear()
+        _log.info(
+            "standing by", extra={"lease": str(self._candidacy.lease), "identity": self._candidacy.identity}
+        )
+        try:
+            await self._clear_label()
+            await self.elector.run()
+        finally:
+            self._over.set()
+
+    async def close(self) -> None:
+        """Let go of the store, behind `run` or without it."""
+        await self._candidacy.store.close()
+
+    async def hand_over(self) -> None:
+        """Be active no more from this call on, and wait until the lease is released, or cannot be: some seconds at most."""
+        self.elector.stop()
+        await self._over.wait()
+
+    async def _clear_label(self) -> None:
+        label = self._candidacy.label
+        if label is None:
+            return
+        try:
+            async with asyncio.timeout(CLEAR_SECONDS):
+                await label.clear_own()
+        except TimeoutError:
+            _log.warning("the active label of this Pod's former life was not cleared")
+
+    async def _lead(self, term: Term) -> None:
+        self._term = term
+        self._office.epoch = term.epoch
+        for link in self._registry.links:
+            link.activate(Active(term.lease, term.epoch))
+        try:
+            if self._candidacy.label is not None:
+                await self._candidacy.label.keep()
+            else:
+                await asyncio.get_running_loop().create_future()
+        finally:
+            self._term = None
+
+    def _agent_added(self, link: AgentLink) -> None:
+        if self._term is not None:
+            link.activate(Active(self._term.lease, self._term.epoch))
+
+    def _hear(self, event: ElectionEvent) -> None:
+        log_event(event)
+        self.takeovers += isinstance(event, BecameActive)
+        self.losses += isinstance(event, Lost)
+
+    # Showing ---------------------------------------------------------------------------------------
+
+    def problem(self) -> str | None:
+        """Return why this stub could not become active if it had to, as far as it lies with itself; or None."""
+        silent = self.elector.silent_seconds
+        if silent <= SILENT_SECONDS + self._candidacy.timing.call_seconds:
+            return None
+        return f"the election has not moved for {silent:.0f} s"
+
+    def describe(self) -> dict[str, object]:
+        """Return what is known of the lease, for people and programs."""
+        record = self.elector.record
+        return {
+            "lease": str(self._candidacy.lease),
+            "state": "active" if self.active else "standby",
+            "identity": self._candidacy.identity,
+            "holder": record.holder if record else "",
+            "epoch": record.transitions if record else 0,
+            "storeFails": self.elector.failing_since is not None,
+        }
+
+
+def make_leadership(
+    settings: StubSettings, instance: str, office: FrontOffice, registry: Registry
+) -> Leadership | None:
+    """Return this stub's part in the election, or None where there is no lease.
+
+    Args:
+        settings: of the stub.
+        instance: what it calls itself in HELLO; it is part of the holder's name, so that agents' logs can be matched.
+        office: has users.
+        registry: has the agents.
+    """
+    lease = settings.lease
+    if isinstance(lease, NoLease):
+        return None
+    store, label = _make_store(lease, settings)
+    candidacy = Candidacy(
+        lease=lease,
+        store=store,
+        identity=new_identity(settings.pod_name or socket.gethostname(), instance),
+        label=label,
+        timing=settings.timing,
+    )
+    return Leadership(candidacy, office, registry)
+
+
+def _make_store(
+    lease: FileLease | KubernetesLease, settings: StubSettings
+) -> tuple[LeaseStore, PodLabel | None]:
+    if isinstance(lease, FileLease):
+        return FileLeaseStore(lease.path), None
+    api = KubernetesApi(settings.lease_kubeconfig)
+    label = None
+    if settings.pod_name is not None and settings.pod_selector is not None:
+        label = PodLabel(api, lease.namespace, settings.pod_name, settings.pod_selector)
+    return KubernetesLeaseStore(api, lease.namespace, lease.name), label

@@ -1,0 +1,1 @@
+"""What the stub signs: agents that join or renew, users that sign in."""

@@ -1,0 +1,76 @@
+"""Who has a session, who is missed, and who is told."""
+
+from typing import Any, cast
+
+import pytest
+
+from agent.dialling.roster import MISSED_SECONDS, Roster, Worker, worker_of
+from tests.unit.fakes import Clock
+from tunnel.core.wire.control import StubHello
+
+A0, A1, B0 = ("a", 0), ("a", 1), ("b", 0)
+
+
+class Session:
+    """As much of a session as a roster looks at."""
+
+    def __init__(self, hello: StubHello) -> None:
+        self.stub = hello
+
+
+class Told:
+    """A seeker that remembers."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, Worker]] = []
+
+    def worker_lost(self, worker: Worker) -> None:
+        self.heard.append(("lost", worker))
+
+    def worker_draining(self, worker: Worker) -> None:
+        self.heard.append(("drains", worker))
+
+
+@pytest.fixture
+async def roster(clock: Clock) -> Roster:
+    return Roster()
+
+
+def file(roster: Roster, instance: str, worker: int = 0, *instances: str) -> Any:
+    hello = StubHello(instance, worker, instances)
+    session = cast("Any", Session(hello))
+    roster.file(worker_of(hello), session)
+    return session
+
+
+async def test_each_worker_of_a_stub_has_a_session_of_its_own(roster: Roster) -> None:
+    first, second = file(roster, "a", 0), file(roster, "a", 1)
+    assert (roster.session_with(A0), roster.session_with(A1)) == (first, second)
+    assert roster.session_with(B0) is None
+    assert roster.workers == {A0, A1}
+    assert roster.counts.filed == 2
+
+
+async def test_seekers_hear_of_a_session_that_is_over_and_not_of_one_that_was_never_filed(
+    roster: Roster,
+) -> None:
+    told = Told()
+    roster.seekers.add(told)
+    session = file(roster, "a")
+    roster.remove(A0, cast("Any", Session(StubHello("a"))))
+    assert roster.session_with(A0) is session
+    roster.drains(A0)
+    roster.remove(A0, session)
+    assert told.heard == [("drains", A0), ("lost", A0)]
+    assert roster.workers == set()
+
+
+async def test_instances_that_were_named_and_have_no_session_are_missing(
+    roster: Roster, clock: Clock
+) -> None:
+    file(roster, "a", 0, "a", "b", "c")
+    assert roster.missing == {"b", "c"}
+    file(roster, "b", 0, "a", "b")
+    assert roster.missing == {"c"}
+    await clock.advance(MISSED_SECONDS)
+    assert roster.missing == set()

@@ -1,0 +1,197 @@
+"""The deny list: who is refused, and the file it is kept in."""
+
+import json
+import stat
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from certs.denied import (
+    DENIED,
+    Denial,
+    Denials,
+    DenyList,
+    denial_of,
+    deny,
+    for_good,
+    new_denial,
+    read_denials,
+    restore,
+)
+from certs.errors import CertificateProblem, NameDenied
+from certs.lifetime import Lifetime, utc_now
+from certs.peer import PeerCertificate, PeerReader
+from tests.unit.certs.installation import DAY, Installation, der
+
+NOW = utc_now()
+
+
+@pytest.fixture
+def alice(installation: Installation, reader: PeerReader) -> PeerCertificate:
+    return reader.read(der(installation.store.files("user-alice").read()))
+
+
+@pytest.fixture
+def agent(installation: Installation, reader: PeerReader) -> PeerCertificate:
+    return reader.read(der(installation.store.files("agent-dev").read()))
+
+
+def test_one_certificate_is_denied_by_file_or_by_serial(
+    installation: Installation, reader: PeerReader, alice: PeerCertificate
+) -> None:
+    pair = installation.store.files("user-alice").read()
+    other = reader.read(der(installation.user("alice")))
+    for denial in (denial_of(pair.certificate, NOW), new_denial("serial", f"{alice.serial:x}", NOW)):
+        denials = Denials([denial])
+        assert f"was revoked on {NOW:%Y-%m-%d}" in (denials.refuses(alice) or "")
+        assert denials.refuses(other) is None
+
+
+def test_a_name_is_denied_with_all_that_was_issued_to_it_until_now(
+    installation: Installation, alice: PeerCertificate, agent: PeerCertificate
+) -> None:
+    users, agents = Denials([new_denial("user", "alice", NOW)]), Denials([new_denial("agent", "dev", NOW)])
+    assert (users.refuses(alice) is None, users.refuses(agent) is None) == (False, True)
+    assert (agents.refuses(alice) is None, agents.refuses(agent) is None) == (True, False)
+
+
+def test_a_user_and_a_cluster_of_one_name_are_two(agent: PeerCertificate) -> None:
+    assert Denials([new_denial("user", "dev", NOW)]).refuses(agent) is None
+
+
+def test_what_is_issued_behind_a_denial_is_good(installation: Installation, reader: PeerReader) -> None:
+    """Certificates begin five minutes before they are made; behind a denial they begin behind it."""
+    denials = Denials([new_denial("user", "alice", NOW)])
+    life = Lifetime.starting(NOW, DAY)
+    assert life.not_before < NOW
+    later = life.behind(denials.issued_until("user", "alice"))
+    assert later.not_before > NOW.replace(microsecond=0)
+    assert later.not_after == life.not_after
+    assert denials.issued_until("user", "bob") is None
+    assert life.behind(None) == life
+
+
+def test_a_name_denied_for_good_gets_nothing_more(alice: PeerCertificate) -> None:
+    denial = for_good(new_denial("user", "alice", NOW - 100 * DAY))
+    denials = Denials([new_denial("user", "alice", NOW - 200 * DAY), denial])
+    assert denials.refuses(alice) is not None
+    with pytest.raises(NameDenied, match=f"user alice, for good: .*certs restore {denial.id}"):
+        denials.issued_until("user", "alice")
+
+
+def test_the_prefix_of_a_foreign_authority_belongs_to_the_name(alice: PeerCertificate) -> None:
+    denials = Denials([new_denial("user", "corp:alice", NOW)])
+    assert denials.refuses(alice) is None
+    assert denials.refuses(replace(alice, prefix="corp:")) is not None
+
+
+def test_nobody_is_denied_by_an_empty_list(alice: PeerCertificate) -> None:
+    assert Denials().refuses(alice) is None
+
+
+def test_an_authority_is_not_revoked_here(installation: Installation) -> None:
+    with pytest.raises(CertificateProblem, match="taken out of the file"):
+        denial_of(installation.store.authority("user-ca").certificate, NOW)
+
+
+# The file --------------------------------------------------------------------------------------
+
+
+def test_entries_survive_writing_and_reading(tmp_path: Path, installation: Installation) -> None:
+    pair = installation.store.files("user-alice").read()
+    entries = [
+        denial_of(pair.certificate, NOW),
+        new_denial("serial", "1f", NOW),
+        new_denial("user", "jürgen", NOW),
+        for_good(new_denial("agent", "dev", NOW)),
+    ]
+    deny(tmp_path, entries[:2])
+    deny(tmp_path, entries[2:])
+    assert read_denials(tmp_path / DENIED) == entries
+    assert stat.S_IMODE((tmp_path / DENIED).stat().st_mode) == 0o644
+
+
+def test_an_entry_can_be_taken_back_by_its_id(tmp_path: Path) -> None:
+    one, two = new_denial("user", "alice", NOW), new_denial("user", "bob", NOW)
+    deny(tmp_path, [one, two])
+    assert restore(tmp_path, one.id) == one
+    assert read_denials(tmp_path / DENIED) == [two]
+    with pytest.raises(CertificateProblem, match="there is no denial"):
+        restore(tmp_path, one.id)
+
+
+def test_an_entry_for_a_certificate_that_has_expired_is_dropped_with_the_next_one(tmp_path: Path) -> None:
+    past = Denial("a", "certificate", "ff", NOW - 9 * DAY, forget=NOW - timedelta(seconds=1))
+    deny(tmp_path, [past])
+    new = new_denial("serial", "1", NOW)
+    deny(tmp_path, [new])
+    assert read_denials(tmp_path / DENIED) == [new]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"denied": {}}',
+        "[" * 100_000,
+    ],
+    ids=["empty", "list", "mapping", "deep"],
+)
+def test_what_is_no_deny_list_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / DENIED).write_text(text)
+    with pytest.raises(CertificateProblem, match="is not a deny list"):
+        read_denials(tmp_path / DENIED)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"kind": "group"},
+        {"value": 7},
+        {"kind": "serial", "value": "xyz"},
+        {"since": None},
+        {"since": "soon"},
+        {"since": "2026-01-01T00:00:00"},
+        {"issuedUntil": 5},
+    ],
+)
+def test_an_entry_that_cannot_be_read_is_named_and_never_passed_over(
+    tmp_path: Path, changed: dict[str, object]
+) -> None:
+    entry = {"id": "a", "kind": "user", "value": "alice", "since": NOW.isoformat(), **changed}
+    (tmp_path / DENIED).write_text(json.dumps({"denied": [entry]}))
+    with pytest.raises(CertificateProblem, match=r"denied\[0\] is not an entry"):
+        read_denials(tmp_path / DENIED)
+
+
+# Followed --------------------------------------------------------------------------------------
+
+
+def test_a_revocation_is_felt_by_a_list_that_is_in_use(tmp_path: Path, alice: PeerCertificate) -> None:
+    listed = DenyList(tmp_path, interval_seconds=0.0)
+    assert listed.refuses(alice) is None
+    denial = new_denial("user", "alice", NOW)
+    deny(tmp_path, [denial])
+    assert f"(denial {denial.id})" in (listed.refuses(alice) or "")
+    restore(tmp_path, denial.id)
+    assert listed.refuses(alice) is None
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_text("{")], ids=["gone", "broken"])
+def test_a_list_that_is_gone_or_broken_denies_as_before(
+    tmp_path: Path, alice: PeerCertificate, spoil: object
+) -> None:
+    deny(tmp_path, [new_denial("user", "alice", NOW)])
+    listed = DenyList(tmp_path, interval_seconds=0.0)
+    spoil(tmp_path / DENIED)  # type: ignore[operator]
+    assert listed.refuses(alice) is not None
+    assert DENIED in (listed.problem or "")
+
+
+def test_a_stub_does_not_start_on_a_broken_list(tmp_path: Path) -> None:
+    (tmp_path / DENIED).write_text("{")
+    with pytest.raises(CertificateProblem, match="is not a deny list"):
+        DenyList(tmp_path)
