@@ -16,7 +16,7 @@ COPY stub stub
 COPY certs certs
 RUN python3 -m pip wheel --quiet --no-deps --wheel-dir wheels .
 # The byte code is made here, because the root file system of a Pod is read-only; and it is taken unchecked, because some builders set
-# the times of files anew, and byte code with another time is made again at each start: 20 s for kubernetes-asyncio's 2 600 files.
+# the times of files anew, and byte code with another time is made again at each start: 2.9 s instead of 0.6 for kubernetes-asyncio alone.
 RUN python3 -m venv --without-pip /opt/cluster-tunnel \
     && python3 -m pip --python /opt/cluster-tunnel/bin/python install --quiet --no-compile --no-index --find-links wheels cluster-tunnel \
     && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/cluster-tunnel/lib

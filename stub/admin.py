@@ -8,6 +8,7 @@ from aiohttp import web
 
 from stub.agents.registry import Registry
 from stub.leadership import Leadership
+from stub.slots import SlotBoard
 from tunnel.aio.admin import AdminListener
 
 if TYPE_CHECKING:
@@ -15,13 +16,14 @@ if TYPE_CHECKING:
 
 
 class AdminEndpoints(AdminListener):
-    """`/livez`, `/readyz`, `/metrics`, `/clusters` and `/lease`.
+    """`/livez`, `/readyz`, `/metrics`, `/clusters`, `/lease` and `/slots`.
 
     Args:
         registry: the agents.
         ready: says why the stub is not ready, or nothing.
         metrics: renders the numbers.
         leadership: this stub's part in the election; None where it is always active.
+        slots: names that stand for one of several clusters.
     """
 
     def __init__(
@@ -30,15 +32,18 @@ class AdminEndpoints(AdminListener):
         ready: Callable[[], str | None],
         metrics: Callable[[], bytes],
         leadership: Leadership | None = None,
+        slots: SlotBoard | None = None,
     ) -> None:
         super().__init__(ready, metrics)
         self._registry = registry
         self._leadership = leadership
+        self._slots = slots
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         super().add_routes(router)
         router.add_get("/clusters", self._clusters)
         router.add_get("/lease", self._lease)
+        router.add_get("/slots", self._slot_holders)
 
     async def _clusters(self, request: web.Request) -> web.Response:
         now = asyncio.get_running_loop().time()
@@ -46,6 +51,14 @@ class AdminEndpoints(AdminListener):
             {
                 cluster: [_describe(link, now) for link in entry.agents]
                 for cluster, entry in sorted(self._registry.clusters.items())
+            }
+        )
+
+    async def _slot_holders(self, request: web.Request) -> web.Response:
+        return web.json_response(
+            {
+                slot.name: {"holder": slot.holder, "clusters": slot.clusters, "switches": slot.switches}
+                for slot in self._slots or ()
             }
         )
 

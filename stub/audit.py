@@ -1,29 +1,31 @@
-"""One JSON line per request: who asked which cluster for what, how it ended, under the id that the apiserver logs too."""
+"""The stub's audit log: who asked which cluster for what, how it ended, under the id that the apiserver logs too.
 
-import json
-import logging
-import sys
-from datetime import UTC, datetime
-from typing import IO
+A request leaves one line when it is over; a long-running one leaves two more, when an agent has it and when its answer begins.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Final
 
 from stub.front.exchange import Exchange
-from tunnel.core.http.kubernetes import parse_request_info
+from stub.signing.event import SigningEvent
+from tunnel.core.audit import AuditedRequest, Stage, event, user_info
+from tunnel.core.http.kubernetes import is_long_running, parse_request_info
 from tunnel.core.identifiers import audit_text
-from tunnel.kit.failures import CommandFailed
+from tunnel.kit.jsonlines import JsonLines
 
-_log = logging.getLogger(__name__)
+_HOP: Final = "stub"
 
 
 class AuditLog:
     """A ledger that writes lines.
 
     Args:
-        file: an open text file; each line is flushed, so that a crash loses none that was answered.
+        lines: where to.
     """
 
-    def __init__(self, file: IO[str]) -> None:
-        self._file = file
-        self._failing = False
+    def __init__(self, lines: JsonLines) -> None:
+        self._lines = lines
 
     @classmethod
     def open(cls, where: str) -> "AuditLog":
@@ -32,52 +34,70 @@ class AuditLog:
         Raises:
             CommandFailed: it cannot be written.
         """
-        if where == "-":
-            return cls(sys.stdout)
-        try:
-            return cls(open(where, "a", encoding="utf-8"))
-        except OSError as error:
-            raise CommandFailed(f"--audit {where}: {error.strerror}") from None
+        return cls(JsonLines.open(where, "--audit"))
+
+    def exchange_reached(self, exchange: Exchange, stage: Stage) -> None:
+        """An exchange has come to a stage before its last; it is written of long-running ones."""
+        info = parse_request_info(exchange.method, _target(exchange))
+        if is_long_running(info):
+            self._write(exchange, stage, {})
 
     def exchange_completed(self, exchange: Exchange, reason: str) -> None:
-        """Write the line of an exchange that is over."""
-        line = json.dumps(self._entry(exchange, reason), separators=(",", ":"))
-        try:
-            self._file.write(line + "\n")
-            self._file.flush()
-            self._failing = False
-        except OSError as error:
-            if not self._failing:
-                _log.error("the audit log cannot be written", extra={"reason": str(error)})
-            self._failing = True
+        """Write the last line of an exchange; `reason` is empty where it ended as it should."""
+        sizes = {"request-bytes": exchange.received_bytes, "response-bytes": exchange.sent_bytes}
+        self._write(exchange, Stage.COMPLETE, {**sizes, "reason": reason})
+
+    def signing_completed(self, attempt: SigningEvent) -> None:
+        """Write the line of an attempt to get a certificate."""
+        now = time.time()
+        self._lines.write(
+            event(
+                attempt.id,
+                Stage.COMPLETE,
+                uri=f"/.cluster-tunnel/{attempt.action}",
+                verb=attempt.action,
+                user=user_info(attempt.user, attempt.groups),
+                address=attempt.address,
+                object_ref={},
+                code=attempt.code,
+                times=(now, now),
+                facts={
+                    "hop": _HOP,
+                    "cluster": attempt.cluster,
+                    "cluster-uid": attempt.cluster_uid,
+                    "method": attempt.method,
+                    "token-id": attempt.token_id,
+                    "serial": attempt.serial,
+                    "expires": attempt.expires,
+                    "reason": attempt.reason,
+                },
+            )
+        )
 
     def close(self) -> None:
         """Close the file."""
-        if self._file is not sys.stdout:
-            self._file.close()
+        self._lines.close()
 
-    def _entry(self, exchange: Exchange, reason: str) -> dict[str, object]:
-        target = exchange.admitted.head.target if exchange.admitted else exchange.target
-        info = parse_request_info(exchange.method, target)
-        caller = exchange.caller
-        return {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "auditID": audit_text(exchange.audit),
+    def _write(self, exchange: Exchange, stage: Stage, facts: Mapping[str, object]) -> None:
+        now = time.time()
+        target = _target(exchange)
+        caller, link = exchange.caller, exchange.link
+        request = AuditedRequest(
+            audit_text(exchange.audit),
+            parse_request_info(exchange.method, target),
+            target,
+            caller.identity if caller else None,
+            exchange.address,
+            caller.peer.fingerprint if caller and caller.peer else "",
+            now - exchange.seconds(),
+        )
+        own = {
+            "hop": _HOP,
             "cluster": exchange.admitted.cluster if exchange.admitted else "",
-            "user": caller.identity.user if caller else "",
-            "groups": list(caller.identity.groups) if caller else [],
-            "address": exchange.address,
-            "verb": info.verb,
-            "method": exchange.method.decode("latin-1"),
-            "path": target.decode("latin-1").partition("?")[0],
-            "resource": info.resource,
-            "subresource": info.subresource,
-            "namespace": info.namespace,
-            "name": info.name,
-            "agent": exchange.link.name if exchange.link else "",
-            "code": exchange.status,
-            "requestBytes": exchange.received_bytes,
-            "responseBytes": exchange.sent_bytes,
-            "seconds": round(exchange.seconds(), 6),
-            "reason": reason,
+            "agent": link.name if link else "",
         }
+        self._lines.write(request.event(stage, now, exchange.status, {**own, **facts}))
+
+
+def _target(exchange: Exchange) -> bytes:
+    return exchange.admitted.head.target if exchange.admitted else exchange.target

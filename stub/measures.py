@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from stub.agents.registry import Registry
 from stub.front.exchange import Exchange
 from stub.leadership import Leadership
+from stub.slots import SlotBoard
 
 PREFIX: Final = "cluster_tunnel_stub_"
 
@@ -26,12 +27,13 @@ SECONDS: Final = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 600.0)
 class ClusterTally:
     """The numbers of one cluster. How many there are is bounded: only clusters with an agent get one."""
 
-    __slots__ = ("codes", "received_bytes", "seconds", "sent_bytes", "spent")
+    __slots__ = ("codes", "received_bytes", "retried", "seconds", "sent_bytes", "spent")
 
     def __init__(self) -> None:
         self.codes: Counter[int] = Counter()
         self.sent_bytes = 0
         self.received_bytes = 0
+        self.retried = 0
         self.spent = [0] * (len(SECONDS) + 1)
         self.seconds = 0.0
 
@@ -47,6 +49,8 @@ class StubMeasures(Collector):
         self._agents = registry
         self.leadership: Leadership | None = None
         """Asked likewise whether this stub is active; None where it always is."""
+        self.slots: SlotBoard | None = None
+        """Asked likewise which cluster each slot stands for."""
         self._clusters: dict[str, ClusterTally] = {}
         self._failed_handshakes = 0
         self._registry = CollectorRegistry()
@@ -66,6 +70,7 @@ class StubMeasures(Collector):
         tally.received_bytes += exchange.received_bytes
         tally.seconds += seconds
         tally.spent[bisect_left(SECONDS, seconds)] += 1
+        tally.retried += exchange.retried
 
     def handshake_failed(self) -> None:
         """Count a TLS handshake that failed."""
@@ -89,6 +94,8 @@ class StubMeasures(Collector):
         yield GaugeMetricFamily(PREFIX + "active", "Whether this stub is the active one.", value=active)
         if self.leadership is not None:
             yield from _lease_metrics(self.leadership)
+        if self.slots is not None:
+            yield from _slot_metrics(self.slots)
 
     def _request_metrics(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(
@@ -97,6 +104,9 @@ class StubMeasures(Collector):
         sent = CounterMetricFamily(PREFIX + "sent_bytes", "Bytes sent to users.", labels=["cluster"])
         received = CounterMetricFamily(
             PREFIX + "received_bytes", "Bytes received from users.", labels=["cluster"]
+        )
+        retried = CounterMetricFamily(
+            PREFIX + "retried_requests", "Requests asked of a second agent.", labels=["cluster"]
         )
         seconds = HistogramMetricFamily(
             PREFIX + "request_seconds",
@@ -108,8 +118,9 @@ class StubMeasures(Collector):
                 requests.add_metric([cluster, str(code)], count)
             sent.add_metric([cluster], tally.sent_bytes)
             received.add_metric([cluster], tally.received_bytes)
+            retried.add_metric([cluster], tally.retried)
             seconds.add_metric([cluster], _buckets(tally), sum_value=tally.seconds)
-        yield from (requests, sent, received, seconds)
+        yield from (requests, sent, received, retried, seconds)
 
 
 def _lease_metrics(leadership: Leadership) -> Iterator[Metric]:
@@ -132,6 +143,20 @@ def _lease_metrics(leadership: Leadership) -> Iterator[Metric]:
         "Whether the store of the lease gives this stub no answer.",
         value=elector.failing_since is not None,
     )
+
+
+def _slot_metrics(slots: SlotBoard) -> Iterator[Metric]:
+    holders = GaugeMetricFamily(
+        PREFIX + "slot_holder", "Which cluster a slot stands for.", labels=["slot", "cluster"]
+    )
+    switches = CounterMetricFamily(
+        PREFIX + "slot_switches", "Moves of a slot to another cluster.", labels=["slot"]
+    )
+    for slot in slots:
+        for cluster in slot.clusters:
+            holders.add_metric([slot.name, cluster], cluster == slot.holder)
+        switches.add_metric([slot.name], slot.switches)
+    yield from (holders, switches)
 
 
 def _buckets(tally: ClusterTally) -> list[tuple[str, float]]:

@@ -21,6 +21,7 @@ from stub.front.quotas import QuotaLimits
 from stub.leadership import make_leadership
 from stub.measures import StubMeasures
 from stub.settings import StubSettings
+from stub.slots import SlotBoard, Switch
 from tunnel.aio.basestream import BaseStream
 from tunnel.aio.control import control_socket
 from tunnel.aio.errors import HandshakeFailed
@@ -59,10 +60,17 @@ class Stub:
         self._acceptance = AgentAcceptance(self.registry, self._peers, hello)
         self._measures = StubMeasures(self.registry)
         self._audit = AuditLog.open(settings.audit) if settings.audit else None
+        loop = asyncio.get_running_loop()
+        self.slots = SlotBoard(dict(settings.slot), settings.slot_settle, loop, self._slot_switched)
+        self.registry.subscribe(lambda link: self.slots.cluster_connected(link.cluster))
+        self.registry.subscribe_emptied(self.slots.cluster_gone)
         self.office = self._make_office()
         self.leadership = make_leadership(settings, instance, self.office, self.registry)
         self._measures.leadership = self.leadership
-        self._admin = AdminEndpoints(self.registry, self._problem, self._measures.render, self.leadership)
+        self._measures.slots = self.slots
+        self._admin = AdminEndpoints(
+            self.registry, self._problem, self._measures.render, self.leadership, self.slots
+        )
         self._listeners: list[Listener] = []
 
     def _make_office(self) -> FrontOffice:
@@ -76,7 +84,7 @@ class Stub:
         )
         ledgers: tuple[Ledger, ...] = (self._measures, *([self._audit] if self._audit else []))
         return FrontOffice(
-            Admission(rules, self._peers, open_access(settings)),
+            Admission(rules, self._peers, open_access(settings), self.slots),
             self.registry,
             ledgers,
             idle_seconds=settings.idle_timeout,
@@ -90,6 +98,9 @@ class Stub:
                 requests_per_cluster=settings.max_requests_per_cluster,
             ),
         )
+
+    def _slot_switched(self, switch: Switch) -> None:
+        self.office.slot_switched(switch)
 
     # Serving ---------------------------------------------------------------------------------------
 
@@ -208,6 +219,7 @@ class Stub:
             link.runner.close("this stub shut down")
             for channel in list(link.channels):
                 channel.close("this stub shut down")
+        self.slots.close()
         await self._admin.stop()
         if self.leadership is not None:
             await self.leadership.close()

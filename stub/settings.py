@@ -9,6 +9,7 @@ from stub.election.choice import KubernetesLease, LeaseChoice, NoLease
 from stub.election.timing import ElectionTiming
 from stub.front.quotas import QuotaLimits
 from stub.signing.settings import SigningSettings, check_signing
+from stub.slots import SETTLE_SECONDS
 from tunnel.core import limits
 from tunnel.core.identifiers import ClusterId, parse_cluster_id
 from tunnel.kit import values
@@ -40,6 +41,22 @@ _FLAGS: Final = {
 
 _whole_seconds = Form(_read_whole_seconds, values.timeout.write, "DURATION")
 _cluster: Form[ClusterId] = Form(parse_cluster_id, metavar="CLUSTER")
+
+
+def _read_slot(text: str) -> tuple[ClusterId, tuple[ClusterId, ...]]:
+    name, _, listed = text.partition("=")
+    clusters = tuple(parse_cluster_id(cluster) for cluster in listed.split(":"))
+    slot = parse_cluster_id(name)
+    if len(set(clusters)) < len(clusters) or slot in clusters:
+        raise ValueError(f"{text!r} names something twice: give NAME=CLUSTER:CLUSTER")
+    return slot, clusters
+
+
+def _write_slot(value: tuple[ClusterId, tuple[ClusterId, ...]]) -> str:
+    return f"{value[0]}={':'.join(value[1])}"
+
+
+_slot = Form(_read_slot, _write_slot, metavar="NAME=CLUSTER:CLUSTER…")
 _domain = Form(_read_domain, metavar="DOMAIN")
 
 
@@ -86,6 +103,18 @@ class StubSettings(SigningSettings):
         parse=_cluster,
         default=None,
         help="The cluster of a request that names none by host or path; without it such a request is refused (404).",
+    )
+
+    slot: tuple[tuple[ClusterId, tuple[ClusterId, ...]], ...] = setting(
+        parse=_slot,
+        repeatable=True,
+        help="A name that stands for the first connected one of several clusters, in order of preference, and moves on when "
+        "that one is gone (docs/high-availability.md).",
+    )
+    slot_settle: float = setting(
+        parse=values.duration,
+        default=SETTLE_SECONDS,
+        help="How long a cluster may be without an agent before another takes its slot.",
     )
 
     # Who -----------------------------------------------------------------------------------------
@@ -243,6 +272,16 @@ class StubSettings(SigningSettings):
     def __post_init__(self) -> None:
         check_signing(self)
         self._check_lease()
+        self._check_slots()
+
+    def _check_slots(self) -> None:
+        names = [name for name, _ in self.slot]
+        clusters = {cluster for _, listed in self.slot for cluster in listed}
+        for name in names:
+            if names.count(name) > 1 or name in clusters:
+                raise UsageError(
+                    f"--slot: {name!r} is named twice; a slot's name is no cluster's and no other slot's"
+                )
 
     def _check_lease(self) -> None:
         try:

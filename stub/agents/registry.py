@@ -37,6 +37,7 @@ class Registry:
         self._tokens: dict[str, AgentLink] = {}
         self._choose = choose or (lambda agents: random.sample(agents, 2))
         self._on_added: list[Callable[[AgentLink], None]] = []
+        self._on_emptied: list[Callable[[ClusterId], None]] = []
 
     @property
     def clusters(self) -> dict[ClusterId, ClusterEntry]:
@@ -51,6 +52,10 @@ class Registry:
     def subscribe(self, added: Callable[[AgentLink], None]) -> None:
         """Call `added` with each agent that is listed from now on, before it is asked anything."""
         self._on_added.append(added)
+
+    def subscribe_emptied(self, emptied: Callable[[ClusterId], None]) -> None:
+        """Call `emptied` with each cluster whose last agent is gone."""
+        self._on_emptied.append(emptied)
 
     def session_of(self, token: str) -> AgentLink | None:
         """Return the session whose channels present this token."""
@@ -91,6 +96,9 @@ class Registry:
                 "agents": len(entry.agents),
             },
         )
+        if not entry.agents:
+            for emptied in self._on_emptied:
+                emptied(link.cluster)
 
     def pick(self, cluster: ClusterId, avoid: AgentLink | None = None) -> AgentLink | None:
         """Return the agent to ask: of two drawn at random the one with less to do, which keeps the load even without

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from certs.errors import PeerRefused
 from certs.peer import PeerCertificate, PeerReader, user_names
 from stub.front.known import KnownHeads
+from stub.slots import SlotBoard
 from tunnel.aio.stream import TlsFacts
 from tunnel.core.errors import Forbidden, NotFound, Refusal, Unauthorized, WrongCluster
 from tunnel.core.http.body import expects_continue, request_body
@@ -52,6 +53,7 @@ class Admitted:
         upgrade: the upgrade asked for, or None.
         expects_continue: whether the client waits for a 100 before its body.
         hidden: whether the cluster must look as if it did not exist.
+        slot: the slot that stands for the cluster, where the request named one.
     """
 
     cluster: ClusterId
@@ -62,6 +64,7 @@ class Admitted:
     upgrade: Upgrade | None
     expects_continue: bool
     hidden: bool = False
+    slot: ClusterId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +92,20 @@ class Admission:
         rules: what the operator decided.
         peers: reads certificates.
         access: who may reach which cluster; None where everybody may.
+        slots: names that stand for one of several clusters.
     """
 
     def __init__(
-        self, rules: AdmissionRules, peers: PeerReader, access: RulesFile[AccessDecisions] | None = None
+        self,
+        rules: AdmissionRules,
+        peers: PeerReader,
+        access: RulesFile[AccessDecisions] | None = None,
+        slots: SlotBoard | None = None,
     ) -> None:
         self._rules = rules
         self._peers = peers
         self._access = access
+        self._slots = slots
         self._shapes = Shapes(self._sanitise, REQUEST_SPECIAL, REQUEST_ONCE, REQUEST_NEVER_TWICE)
         self._heads = KnownHeads()
 
@@ -152,7 +161,8 @@ class Admission:
         except Refusal:
             return None  # the long way says it
         head = RequestHead(known.method, target, block=known.block)
-        return Admitted(cluster, known.target, prefix, head, 0, None, expects_continue=False)
+        cluster, slot = self._resolve(cluster)
+        return Admitted(cluster, known.target, prefix, head, 0, None, expects_continue=False, slot=slot)
 
     def admit(
         self, raw: RequestHead, *, version_1_1: bool, server_name: str | None, data: bytes = b""
@@ -224,7 +234,13 @@ class Admission:
         hosts = lookup(raw.fields, b"host")
         cluster, prefix, target = self._route(raw.target, hosts[0] if hosts else None, server_name)
         head = RequestHead(raw.method, target, fields)
-        return Admitted(cluster, raw.target, prefix, head, body_length, upgrade, waits)
+        cluster, slot = self._resolve(cluster)
+        return Admitted(cluster, raw.target, prefix, head, body_length, upgrade, waits, slot=slot)
+
+    def _resolve(self, name: ClusterId) -> tuple[ClusterId, ClusterId | None]:
+        """Return the cluster that a name stands for, and the name itself where that is a slot."""
+        slot = self._slots.get(name) if self._slots is not None else None
+        return (name, None) if slot is None else (slot.target, name)
 
     def _route(
         self, target: bytes, host: bytes | None, server_name: str | None

@@ -15,6 +15,7 @@ from tunnel.core import limits
 from tunnel.core.errors import BadRequest, Refusal
 from tunnel.core.http.message import RequestHead
 from tunnel.core.http.target import is_version_1_1
+from tunnel.core.identifiers import ClusterId
 
 if TYPE_CHECKING:
     from stub.front.office import FrontOffice
@@ -51,6 +52,8 @@ class FrontConnection:
         self._lingering = False
         self._body_paused = False
         self.write_paused = False
+        self.slot: ClusterId | None = None
+        """The slot that was asked for here."""
 
     # The stream ------------------------------------------------------------------------------------
 
@@ -146,6 +149,8 @@ class FrontConnection:
             # behind a refusal that ends the connection, and its answer could not be sent.
             return
         exchange = self._new_exchange(head)
+        if exchange.admitted is not None:
+            self._note_slot(exchange.admitted)
         self._receiving = exchange
         self._take(exchange)
 
@@ -176,6 +181,7 @@ class FrontConnection:
         """Begin a request that needs no parsing."""
         self._between = False
         self._deadline.clear()
+        self._note_slot(admitted)
         caller: Caller | None = None
         refusal: Refusal | None = None
         try:
@@ -193,6 +199,10 @@ class FrontConnection:
             complete=True,
         )
         exchange.begin()
+
+    def _note_slot(self, admitted: Admitted) -> None:
+        if admitted.slot is not None:
+            self.slot = admitted.slot
 
     def _new_exchange(self, head: RequestHead) -> Exchange:
         refusal: Refusal | None = None

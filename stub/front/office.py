@@ -9,6 +9,7 @@ from stub.agents.link import AgentLink
 from stub.agents.registry import Registry
 from stub.front.admission import Admission
 from stub.front.quotas import QuotaLimits, Quotas
+from stub.slots import Switch
 from tunnel.core import limits
 from tunnel.core.errors import NotFound, Unavailable
 from tunnel.core.http.fields import sanitise_response
@@ -152,6 +153,13 @@ class FrontOffice:
         gone = self._loop.time() - left_at
         message = f"no agent of cluster {cluster!r} is connected; the last one left {gone:.0f} s ago"
         return Unavailable(message, retry_after=1 if gone < RECENTLY_SECONDS else None)
+
+    def slot_switched(self, switch: Switch) -> None:
+        """End what users of a slot have open: resource versions of one cluster mean nothing in another, so that a watch that went on
+        would miss what it should show."""
+        for connection in list(self.connections):
+            if connection.slot == switch.slot:
+                connection.abort(f"the slot {switch.slot!r} moved to the cluster {switch.after!r}")
 
     def completed(self, exchange: "Exchange", reason: str) -> None:
         """An exchange is over; `reason` is empty where it ended as it should."""

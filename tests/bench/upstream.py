@@ -1,66 +1,71 @@
-"""A stand-in for an apiserver with fixed answers, for measurements: `python -m tests.bench.upstream CERTIFICATE KEY`.
+"""A stand-in for the apiserver in benchmarks: prints its port, then answers.
 
-Prints its port. Answers 401 without a bearer token or Impersonate-User, so that a tunnel which forgets its job does not win.
+    python -m tests.bench.upstream CERTIFICATE KEY
 
-    /bulk?N   N bytes        /watch   one line, then silence        anything else   a 2 kB list
+    /bulk?mb=N  N MiB                          /sink    reads the body and answers its length
+    /follow     200 bytes each 100 ms          /watch   one line, then silence
+    anything else                              a 2 kB list
+
+It answers 401 unless the request carries a bearer token and an impersonated user, so that a tunnel which forgets its job does
+not win.
 """
 
 import asyncio
 import ssl
 import sys
+from typing import Final
 
-BLOCK = b"\0" * 262144
-LIST = (
+import httptools
+
+from tests.bench.worker import run
+
+BLOCK: Final = bytes(262144)
+LIST: Final = (
     b'{"kind":"PodList","apiVersion":"v1","items":[' + b'{"metadata":{"name":"pod-abcdef"}},' * 56 + b"{}]}"
 )
+LINE: Final = b"x" * 199 + b"\n"
+FIELDS: Final = (
+    b"Audit-Id: 4d9a7e4f-9b0f-4b7b-8a1e-8f53d0a0a3c1\r\nCache-Control: no-cache, private\r\n"
+    b"Content-Type: application/json\r\nX-Kubernetes-Pf-Flowschema-Uid: 4d9a7e4f-9b0f-4b7b-8a1e-8f53d0a0a3c1\r\n"
+)
+STREAM_HEAD: Final = b"HTTP/1.1 200 OK\r\n" + FIELDS + b"Transfer-Encoding: chunked\r\n\r\n"
+NEEDED: Final = frozenset({b"authorization", b"impersonate-user"})
 
 
-def _head(length: int) -> bytes:
-    return (
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCache-Control: no-cache, private\r\nContent-Length: %d\r\n\r\n"
-        % length
-    )
+def _head(length: int, status: bytes = b"200 OK") -> bytes:
+    return b"HTTP/1.1 %b\r\n%bContent-Length: %d\r\n\r\n" % (status, FIELDS, length)
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+WATCH: Final = STREAM_HEAD + _chunk(b'{"type":"BOOKMARK","object":{}}\n')
 
 
 class Upstream(asyncio.Protocol):
-    """One connection. Requests come whole and one at a time, as an agent sends them."""
+    """One connection. Requests come one at a time, as an agent sends them."""
 
     transport: asyncio.Transport
 
     def __init__(self) -> None:
-        self._received = b""
+        self._parser = httptools.HttpRequestParser(self)
+        self._target = b""
+        self._received = 0
+        self._named: set[bytes] = set()
         self._bulk_left = 0
         self._paused = False
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
-        self._received += data
-        while b"\r\n\r\n" in self._received:
-            head, _, self._received = self._received.partition(b"\r\n\r\n")
-            self._answer(head)
+        self._parser.feed_data(data)
 
-    def _answer(self, head: bytes) -> None:
-        if b"\r\nAuthorization: Bearer " not in head or b"\r\nImpersonate-User: " not in head:
-            self.transport.write(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
-        elif head.startswith(b"GET /bulk?"):
-            self._bulk_left = int(head.split(b" ", 2)[1][6:])
-            self.transport.write(_head(self._bulk_left))
-            self._pump()
-        elif head.startswith(b"GET /watch"):
-            chunk = b'{"type":"BOOKMARK"}\n'
-            self.transport.write(
-                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (len(chunk), chunk)
-            )
-        else:
-            self.transport.write(_head(len(LIST)) + LIST)
-
-    def _pump(self) -> None:
-        while self._bulk_left and not self._paused:
-            piece = BLOCK[: self._bulk_left]
-            self._bulk_left -= len(piece)
-            self.transport.write(piece)
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -69,16 +74,60 @@ class Upstream(asyncio.Protocol):
         self._paused = False
         self._pump()
 
+    # What the parser says --------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._target, self._received, self._named = b"", 0, set()
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._named.add(name.lower())
+
+    def on_body(self, body: bytes) -> None:
+        self._received += len(body)
+
+    def on_message_complete(self) -> None:
+        target = self._target
+        if not self._named >= NEEDED:
+            self.transport.write(_head(0, b"401 Unauthorized"))
+        elif target.startswith(b"/bulk?mb="):
+            self._bulk_left = int(target[9:]) << 20
+            self.transport.write(_head(self._bulk_left))
+            self._pump()
+        elif target.startswith(b"/sink"):
+            counted = b"%d\n" % self._received
+            self.transport.write(_head(len(counted)) + counted)
+        elif target.startswith(b"/follow"):
+            self.transport.write(STREAM_HEAD)
+            self._follow()
+        elif target.startswith(b"/watch"):
+            self.transport.write(WATCH)
+        else:
+            self.transport.write(_head(len(LIST)) + LIST)
+
+    def _pump(self) -> None:
+        while self._bulk_left and not self._paused and not self.transport.is_closing():
+            piece = BLOCK[: self._bulk_left]
+            self._bulk_left -= len(piece)
+            self.transport.write(piece)
+
+    def _follow(self) -> None:
+        if not self._paused:
+            self.transport.write(_chunk(LINE))
+        self._timer = asyncio.get_running_loop().call_later(0.1, self._follow)
+
 
 async def main(certificate: str, key: str) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
-    server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", 0, ssl=context)
+    server = await asyncio.get_running_loop().create_server(
+        Upstream, "127.0.0.1", 0, ssl=context, backlog=4096
+    )
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    import uvloop
-
-    uvloop.run(main(*sys.argv[1:]))
+    run(main(*sys.argv[1:]))

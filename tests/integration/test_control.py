@@ -84,8 +84,8 @@ async def test_what_was_broken_off_at_the_end_is_told(process: Process) -> None:
     assert await asking == {"running": 1}
 
 
-async def test_a_stub_and_its_agent_drain_when_asked(parts: Tunnel, tmp_path: Path) -> None:
-    """As behind SIGTERM: a request that runs is finished first."""
+async def test_an_agent_that_is_asked_to_drain_finishes_what_runs(parts: Tunnel, tmp_path: Path) -> None:
+    """As behind SIGTERM."""
     hold = asyncio.Event()
 
     async def held(incoming: Any) -> None:
@@ -104,7 +104,7 @@ async def test_a_stub_and_its_agent_drain_when_asked(parts: Tunnel, tmp_path: Pa
     asking = asyncio.get_running_loop().create_task(agent.ask(command="drain"))
     await until(lambda: agent.reports)
     hold.set()
-    assert (await client.response()).body == b"ok"
+    assert (await client.answer()).body == b"ok"
     assert await asking == {"running": 0}
     await soon(running)
     assert agent.reports[0] == {"running": 1}

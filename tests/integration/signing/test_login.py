@@ -5,21 +5,24 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from certs.denied import deny, new_denial
-from certs.lifetime import utc_now
-from certs.pem import PemFile, read_pair
+from certs.denied import DenyList, deny, new_denial
+from certs.issue import issue_user
+from certs.kubeconfig import Access, LoginPlugin, write_kubeconfig
+from certs.lifetime import Lifetime, utc_now
+from certs.pem import KeyPair, PemFile, read_pair
 from tests.integration.signing.front_double import FrontDouble, fronting
 from tests.integration.signing.issuer import Issuer, issuing
 from tests.integration.signing.test_oidc import KEY, claims
 from tests.integration.waiting import soon
-from tests.unit.certs.installation import Installation
+from tests.unit.certs.installation import Installation, write_pair
 from tunnel.cli.main import main
 
 COMMAND = Path(sys.executable).with_name("cluster-tunnel")
@@ -31,7 +34,7 @@ def installation(tmp_path: Path) -> Installation:
 
 
 @pytest.fixture
-def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The program; with `cluster-tunnel` on its PATH and a cache and home of its own."""
     program = shutil.which("kubectl")
     if program is None:
@@ -39,7 +42,7 @@ def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("PATH", f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path))
-    yield program
+    return program
 
 
 async def run(*words: str) -> tuple[int, str, str]:
@@ -71,6 +74,16 @@ class Scene:
         shared = ["--cluster", "prod", "--server", server, "--dir", str(self.installation.store.folder)]
         assert main(["kubeconfig", *words, *shared, "--login", "-o", str(self.kubeconfig)]) == 0
 
+    def write_with(self, first: KeyPair) -> None:
+        """Make the kubeconfig with this certificate to begin with."""
+        server, authority = (
+            f"https://localhost:{self.front.port}",
+            self.installation.store.authority_pem("server-ca"),
+        )
+        write_kubeconfig(
+            self.kubeconfig, Access("prod", server, authority, LoginPlugin(first=first)), merge=False
+        )
+
     async def version(self) -> tuple[int, str, str]:
         return await run(self._program, "--kubeconfig", str(self.kubeconfig), "get", "--raw", "/version")
 
@@ -94,18 +107,18 @@ async def test_kubectl_renews_its_user_s_certificate_by_itself(
     installation: Installation, kubectl: str, tmp_path: Path
 ) -> None:
     async with scene_of(installation, kubectl, tmp_path) as scene:
-        scene.write("alice", "-g", "devs", "--ttl", "4s")
-        code, output, errors = await scene.version()
-        assert (code, json.loads(output or "{}").get("gitVersion")) == (0, "v-alice"), errors
-        first_events = len(scene.front.events)
-        await asyncio.sleep(3)  # the life of a certificate: nothing else makes one old to another program
-        code, output, errors = await scene.version()
-        assert (code, json.loads(output or "{}").get("gitVersion")) == (0, "v-alice"), errors
-        assert len(scene.front.events) > first_events or first_events == 1
-        assert {(event.action, event.method, event.code) for event in scene.front.events} == {
-            ("login", "certificate", 200)
-        }
-        assert scene.cached.subject.rfc4514_string() == "CN=alice,O=devs"
+        scene.write_with(due_pair(installation))
+        for _ in range(2):
+            code, output, errors = await scene.version()
+            assert (code, json.loads(output or "{}").get("gitVersion")) == (0, "v-alice"), errors
+        (event,) = scene.front.events
+        assert (event.action, event.method, event.code, event.groups) == (
+            "login",
+            "certificate",
+            200,
+            ("devs",),
+        )
+        assert f"{scene.cached.serial_number:x}" == event.serial
 
 
 @pytest.mark.kubectl
@@ -157,13 +170,13 @@ async def test_kubectl_shows_why_a_sign_in_is_refused(
 
 @pytest.mark.kubectl
 async def test_a_revoked_user_is_told_so_by_kubectl(
-    installation: Installation, kubectl: str, tmp_path: Path
+    installation: Installation, kubectl: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(DenyList.__init__, "__defaults__", (0.0,))
     async with scene_of(installation, kubectl, tmp_path) as scene:
         scene.write("alice")
         assert (await scene.version())[0] == 0
         deny(installation.store.folder, [new_denial("user", "alice", utc_now())])
-        await asyncio.sleep(1.1)  # the deny list is looked at once a second
         code, _, _ = await scene.version()
         assert (code, scene.front.served[-1]) == (1, "nobody")
 
@@ -171,27 +184,24 @@ async def test_a_revoked_user_is_told_so_by_kubectl(
 async def test_a_dozen_that_start_together_ask_the_stub_once(
     installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("KUBERNETES_EXEC_INFO", raising=False)
+    old = write_pair(tmp_path, "alice", due_pair(installation))
     async with fronting(ca_dir=installation.store.folder) as front:
-        monkeypatch.delenv("KUBERNETES_EXEC_INFO", raising=False)
-        old = installation.store.issue_user("alice", [], installation_life())
         words = [
             "--server",
             f"https://localhost:{front.port}",
             "--ca",
             str(installation.path("server-ca.crt")),
         ]
-        words += ["--cert", str(old.files.certificate), "--key", str(old.files.key)]
-        words += ["--cache", str(tmp_path / "cache")]
-        await asyncio.sleep(2.1)
-        done = await asyncio.gather(*(run(str(COMMAND), "login", *words) for _ in range(6)))
-        assert [code for code, _, _ in done] == [0] * 6, done
+        words += ["--cert", str(old.certificate), "--key", str(old.key), "--cache", str(tmp_path / "cache")]
+        done = await asyncio.gather(*(run(str(COMMAND), "login", *words) for _ in range(4)))
+        assert [code for code, _, _ in done] == [0] * 4, done
         assert len({output for _, output, _ in done}) == 1
         assert len(front.events) == 1
 
 
-def installation_life() -> Any:
-    from datetime import timedelta
-
-    from certs.lifetime import Lifetime
-
-    return Lifetime.starting(utc_now(), timedelta(seconds=3))
+def due_pair(installation: Installation) -> KeyPair:
+    """A certificate of alice of which more than two thirds are over."""
+    now = utc_now()
+    life = Lifetime(now - timedelta(hours=3), now + timedelta(hours=1))
+    return issue_user(installation.store.authority("user-ca"), "alice", ["devs"], life)

@@ -16,6 +16,7 @@ from stub.front.admission import Admission, AdmissionRules
 from stub.front.connection import FrontConnection
 from stub.front.exchange import Exchange
 from stub.front.office import FrontOffice
+from stub.slots import SlotBoard, Switch
 from tests.unit.fakes import USER_TLS, FakeStream
 from tunnel.aio.stream import TlsFacts
 from tunnel.core.channel.agent_side import AgentChannel, data_header
@@ -184,12 +185,24 @@ class FarAgent:
 class Stub:
     """Everything behind the listeners of a stub."""
 
-    def __init__(self, *, certificates: dict[str, PeerCertificate] | None = None, **rules: Any) -> None:
+    def __init__(
+        self,
+        *,
+        certificates: dict[str, PeerCertificate] | None = None,
+        slots: dict[ClusterId, tuple[ClusterId, ...]] | None = None,
+        **rules: Any,
+    ) -> None:
         self.registry = Registry(lambda agents: agents[:2])
         self.book = Book()
         rules = {"default_cluster": BLUE, **rules}
-        self.admission = Admission(AdmissionRules(**rules), peers(**certificates or {}))
+        self.slots = SlotBoard(slots or {}, 10, asyncio.get_running_loop(), self._switched)
+        self.registry.subscribe(lambda link: self.slots.cluster_connected(link.cluster))
+        self.registry.subscribe_emptied(self.slots.cluster_gone)
+        self.admission = Admission(AdmissionRules(**rules), peers(**certificates or {}), slots=self.slots)
         self.office = FrontOffice(self.admission, self.registry, (self.book,), splice_drain_seconds=7)
+
+    def _switched(self, switch: Switch) -> None:
+        self.office.slot_switched(switch)
 
     def agent(self, name: str = "agent-1", cluster: ClusterId = BLUE) -> FarAgent:
         """Connect one more agent."""

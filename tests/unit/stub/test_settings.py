@@ -121,3 +121,24 @@ def test_the_settings_of_a_lease_are_shown_as_they_were_given(tmp_path: Path) ->
         "lease-retry: 500ms",
     }
     assert wanted <= set(shown)
+
+
+def test_a_slot_names_its_clusters_in_order(tmp_path: Path) -> None:
+    settings = loaded("--ca-dir", str(tmp_path), "--slot", "prod=blue:green", "--slot", "dev=red")
+    assert settings.slot == (("prod", ("blue", "green")), ("dev", ("red",)))
+    assert "prod=blue:green" in render(settings)
+
+
+@pytest.mark.parametrize(
+    ("slots", "message"),
+    [
+        (["prod=blue:blue"], "names something twice"),
+        (["prod=prod"], "names something twice"),
+        (["prod"], "cluster"),
+        (["prod=blue", "prod=green"], "'prod' is named twice"),
+        (["prod=blue", "dev=prod"], "'prod' is named twice"),
+    ],
+)
+def test_a_slot_that_could_mean_two_things_is_refused(tmp_path: Path, slots: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        loaded("--ca-dir", str(tmp_path), *(word for slot in slots for word in ("--slot", slot)))

@@ -96,6 +96,11 @@ class AccessRules:
         ]
         return max(fitting, key=lambda each: each[:2])[2] if fitting else ClusterAccess(self.default)
 
+    @property
+    def forwards_some_bearer(self) -> bool:
+        """Whether there may be a cluster to which a client's own bearer token travels on."""
+        return any(entry.bearer == "forward" for _, entry in self.clusters)
+
 
 @dataclass(frozen=True, slots=True)
 class _Grant:
@@ -140,8 +145,21 @@ class AccessDecisions:
         self.rules = rules
         self.allow_users = rules.allow_users | allow_users
         self.allow_groups = rules.allow_groups | allow_groups
+        self.forwards_some_bearer = rules.forwards_some_bearer
         self._grants: dict[tuple[str, tuple[str, ...], ClusterId], _Grant] = {}
+        self._forwards: dict[ClusterId, bool] = {}
         self._remembered = 0
+
+    def forwards_bearer(self, cluster: ClusterId) -> bool:
+        """Whether a client's own bearer token travels on to a cluster; also that of a client without a certificate, whom no
+        rule can name: the cluster itself tells who that is."""
+        if not self.forwards_some_bearer:
+            return False
+        forwards = self._forwards.get(cluster)
+        if forwards is None:
+            forwards = self._forwards[cluster] = self.rules.cluster(cluster).bearer == "forward"
+            self._count()
+        return forwards
 
     def decide(
         self, identity: Identity, cluster: ClusterId, method: bytes, target: bytes, *, upgrade: bool
@@ -181,6 +199,7 @@ class AccessDecisions:
         if self._remembered > _CACHED:
             self._remembered = 0
             self._grants.clear()
+            self._forwards.clear()
 
     def _grant(self, identity: Identity, cluster: ClusterId) -> _Grant:
         try:

@@ -1,21 +1,30 @@
 """Users that sign in with the certificate before."""
 
+import json
 import time
 from datetime import timedelta
+from typing import cast
 
 import pytest
 
 from certs.authority import Authority, make_authority
-from certs.csr import make_key
+from certs.call import Answer
+from certs.csr import make_key, make_request
 from certs.denied import denial_of, deny, for_good, new_denial
 from certs.foreign import UserAuthority
 from certs.issue import issue_user, sign_user
 from certs.lifetime import utc_now
 from certs.peer import user_names
-from certs.pem import KeyPair
+from certs.pem import KeyPair, PemText, read_certificates
+from certs.signed import read_signed
+from certs.signer import OwnAuthority, Signer
 from stub.signing import users as module
-from tests.unit.certs.installation import Installation, lasting
+from stub.signing.call import SigningCall
+from stub.signing.event import SigningEvent
+from stub.signing.oidc import Issuer
+from tests.unit.certs.installation import DAY, Installation, der_of, lasting
 from tests.unit.stub.signing.desk import Desk
+from tunnel.core.identity import Identity
 
 HOURS = timedelta(hours=1)
 
@@ -137,6 +146,28 @@ async def test_a_token_for_a_stub_that_takes_none_is_told(desk: Desk) -> None:
     assert reply.status == 404
     assert "it has no --oidc-issuer" in reply.message
     assert desk.event.method == "oidc"
+
+
+class Known:
+    """An issuer whose every token is alice's."""
+
+    async def identity(self, text: str) -> Identity:
+        return Identity("oidc:alice")
+
+
+async def test_who_signs_in_anew_behind_a_revocation_gets_a_certificate_that_is_good(desk: Desk) -> None:
+    rules = module.LoginRules(DAY, DAY)
+    parts = (Signer(desk.folder, "user-ca"), OwnAuthority(desk.folder), desk.standing, rules)
+    users = module.UserCertificates(*parts, cast("Issuer", Known()))
+    body = json.dumps({"request": make_request(desk.key).decode(), "idToken": "a.b.c"}).encode()
+    refused = []
+    for _ in range(2):
+        answer = await users.login(SigningCall(body, None, SigningEvent("login", "192.0.2.1", "id")))
+        certificate = read_signed(Answer(200, answer.body)).certificate
+        (leaf,) = read_certificates(PemText("certificate", certificate))
+        deny(desk.folder, [new_denial("user", "oidc:alice", utc_now())] if not refused else [])
+        refused.append(desk.standing.denied.refuses(desk.standing.read(der_of(leaf))) is not None)
+    assert refused == [True, False]
 
 
 async def test_a_token_is_judged_whatever_certificate_is_shown_beside_it(desk: Desk) -> None:
