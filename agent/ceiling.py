@@ -1,20 +1,32 @@
 """What the cluster's owner allows at most, whatever a stub asks for."""
 
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from tunnel.core.errors import BadRequest, Forbidden, PeerViolation
-from tunnel.core.http.message import Field
+from agent.caller import Caller, parse_caller
+from agent.settings import Extra
+from tunnel.core import extras
+from tunnel.core.errors import Forbidden, Unauthorized
 from tunnel.core.http.render import field_lines
-from tunnel.core.identity import Identity, impersonation_fields
+from tunnel.core.identity import impersonation_fields
 from tunnel.core.policy.ceiling import CeilingRules, parse_ceiling
 from tunnel.core.policy.decision import Decision
-from tunnel.core.wire.exchange import caller_pairs
 from tunnel.kit.document import RulesFile
 
 _CACHED: Final = 4096
 _CACHED_TARGET_BYTES: Final = 256
+_REQUEST_LINE: Final = b"Impersonate-Extra-cluster-tunnel%%2frequest-id: %b\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """A caller that may come, and how the apiserver is told."""
+
+    caller: Caller
+    lines: bytes
 
 
 def open_ceiling(path: Path | None) -> RulesFile[CeilingRules] | None:
@@ -32,16 +44,28 @@ class Ceiling:
     The stub is not trusted: all is checked here again.
 
     Args:
-        impersonate: False in token mode, where the apiserver sees the agent itself; the names are checked all the same.
+        impersonate: False where the apiserver sees somebody else than the user; the names are checked all the same.
         file: the owner's rules; None where only what is built in holds.
+        extra: what else the apiserver is told of the user it impersonates.
+        bearer: whether callers without a name may come, because the apiserver tells them by their own token.
     """
 
-    def __init__(self, *, impersonate: bool, file: RulesFile[CeilingRules] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        impersonate: bool,
+        file: RulesFile[CeilingRules] | None = None,
+        extra: frozenset[Extra] = frozenset(),
+        bearer: bool = False,
+    ) -> None:
         self._impersonate = impersonate
         self._file = file
+        self._extra = extra
+        self.tells_request = "request" in extra
+        self._bearer = bearer
         self._rules = CeilingRules()
         self._limits_requests = False
-        self._decided: dict[bytes, bytes] = {}
+        self._decided: dict[bytes, _Decided] = {}
         self._judged: dict[tuple[bytes, bytes, bool], Decision] = {}
         self._refresh()
 
@@ -50,16 +74,30 @@ class Ceiling:
 
         Raises:
             Forbidden: the caller is above the ceiling.
-            BadRequest: the block names no user, or something this version does not know.
+            Unauthorized: the block names nobody.
+            BadRequest: it has something that this version does not know.
         """
         self._refresh()
-        lines = self._decided.get(caller)
-        if lines is None:
-            lines = field_lines(self._decide(caller))
+        decided = self._decided.get(caller)
+        if decided is None:
+            decided = self._decide(parse_caller(caller))
             if len(self._decided) >= _CACHED:
                 self._decided.clear()
-            self._decided[caller] = lines
-        return lines
+            self._decided[caller] = decided
+        return decided.lines
+
+    def request_line(self, request_id: str) -> bytes:
+        """Return the line that tells the apiserver a request's id, where `tells_request`."""
+        return _REQUEST_LINE % request_id.encode()
+
+    def caller(self, block: bytes) -> Caller:
+        """Return whom a block names that `caller_lines` has let in, or would refuse.
+
+        Raises:
+            BadRequest: as `caller_lines`.
+        """
+        decided = self._decided.get(block)
+        return parse_caller(block) if decided is None else decided.caller
 
     def check_request(self, method: bytes, target: bytes, *, upgrade: bool) -> None:
         """Refuse what nobody may ask.
@@ -91,51 +129,38 @@ class Ceiling:
             self._decided.clear()
             self._judged.clear()
 
-    def _decide(self, caller: bytes) -> list[Field]:
-        identity, address = _parse(caller)
-        decision = self._rules.decide_identity(identity)
-        if not decision.allowed:
-            raise _above(decision)
-        fields = impersonation_fields(identity) if self._impersonate else []
-        if address:
-            fields.append((b"X-Forwarded-For", address))
-        return fields
+    def _decide(self, caller: Caller) -> _Decided:
+        identity = caller.identity
+        if identity is None:
+            self._check_nobody()
+            fields = []
+        else:
+            decision = self._rules.decide_identity(identity)
+            if not decision.allowed:
+                raise _above(decision)
+            own = tuple(self._own_extra(caller))
+            told = replace(identity, extra=identity.extra + own) if own else identity
+            fields = impersonation_fields(told) if self._impersonate else []
+        if caller.address:
+            fields.append((b"X-Forwarded-For", caller.address.encode()))
+        return _Decided(caller, field_lines(fields))
+
+    def _own_extra(self, caller: Caller) -> Iterator[tuple[str, tuple[str, ...]]]:
+        if "certificate" in self._extra and caller.certificate:
+            yield extras.CERTIFICATE, (caller.certificate,)
+        if "address" in self._extra and caller.address:
+            yield extras.ADDRESS, (caller.address,)
+
+    def _check_nobody(self) -> None:
+        """Nobody here can tell whose token it is, so rules about names cannot be kept."""
+        if not self._bearer:
+            raise Unauthorized("a client certificate is needed: this cluster takes no bearer tokens of users")
+        rules = self._rules
+        if not (rules.users is rules.groups is rules.forbidden_groups is None):
+            raise Forbidden(
+                "above the cluster's ceiling: it says who may come, and a client without a certificate has no name"
+            )
 
 
 def _above(decision: Decision) -> Forbidden:
     return Forbidden(f"above the cluster's ceiling: {decision.reason}")
-
-
-def _parse(caller: bytes) -> tuple[Identity, bytes]:
-    user, uid, address = "", None, b""
-    groups: list[str] = []
-    extra: dict[str, list[str]] = {}
-    try:
-        for name, value in caller_pairs(caller):
-            match name:
-                case b"user":
-                    user = value.decode()
-                case b"uid":
-                    uid = value.decode()
-                case b"group":
-                    groups.append(value.decode())
-                case b"address":
-                    address = _checked_address(value)
-                case _ if name.startswith(b"extra/"):
-                    extra.setdefault(name[6:].decode(), []).append(value.decode())
-                case _:
-                    # To overlook part of an identity could mean more rights than the stub meant to give.
-                    raise BadRequest(
-                        "the stub names the caller in a way this agent does not know; upgrade the agent"
-                    )
-    except (UnicodeDecodeError, PeerViolation):
-        raise BadRequest("the stub's description of the caller cannot be read") from None
-    pairs = tuple((key, tuple(values)) for key, values in extra.items())
-    return Identity(user, tuple(groups), uid, pairs), address
-
-
-def _checked_address(value: bytes) -> bytes:
-    address = value.partition(b"%")[0]  # a link-local one's zone means nothing on another machine
-    if len(value) > 64 or address.translate(None, b"0123456789abcdefABCDEF.:"):
-        raise BadRequest("the stub's word for the client's address is not an address")
-    return address

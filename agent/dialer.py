@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from agent.dialling.endpoint import EndpointDialer
 from agent.dialling.road import Endpoint, Road
 from agent.dialling.roster import Roster
 from agent.dialling.session import FiledSession, Outcome
+from agent.enrolment_parts import AgentTls, follow_tls, make_enrolment
 from agent.facts.apiserver import Apiserver
 from agent.facts.collector import Collector
 from agent.facts.probe import Probe
@@ -24,7 +24,7 @@ from agent.session import Fence
 from agent.settings import AgentSettings
 from agent.upstream.pool import UpstreamPool
 from agent.upstream.target import UpstreamTarget, target_of
-from certs.contexts import agent_context
+from certs.followed import RELOAD_SECONDS
 from tunnel.aio.control import control_socket
 from tunnel.aio.stream import StreamHandler
 from tunnel.core.wire.control import CHANNEL_ALPN, SESSION_ALPN, StubHello
@@ -58,8 +58,7 @@ class Agent:
         self._settings = settings
         self._target = target
         self._tasks = tasks
-        self._session_context = self._context(SESSION_ALPN)
-        self._channel_context = self._context(CHANNEL_ALPN)
+        self._tls = follow_tls(settings)
         self.upstream = UpstreamPool(
             target, tasks, limit=settings.upstream_connections, connect_seconds=settings.connect_timeout
         )
@@ -72,9 +71,6 @@ class Agent:
         self._dialers: set[AddressDialer] = set()
         self._sessions: set[FiledSession] = set()
         self._draining = False
-
-    def _context(self, alpn: str) -> ssl.SSLContext:
-        return agent_context(self._settings.cert, self._settings.key, self._settings.ca, [alpn])
 
     @property
     def links(self) -> set[FiledSession]:
@@ -104,18 +100,20 @@ class Agent:
         self._sessions = {each for each in self._sessions if not _is_over(each)}
         opened: list[FiledSession] = []
 
+        tls = self._tls.current(asyncio.get_running_loop().time())
+
         def make() -> StreamHandler:
-            opened.append(self._session(endpoint))
+            opened.append(self._session(endpoint, tls))
             return opened[0].runner
 
-        await self._road.dial(endpoint, self._session_context, make, SESSION_ALPN)
+        await self._road.dial(endpoint, tls.session, make, SESSION_ALPN)
         (session,) = opened
         if self._draining:
             session.stop(SHUTTING_DOWN)
         await session.settled()
         return session
 
-    def _session(self, endpoint: Endpoint) -> FiledSession:
+    def _session(self, endpoint: Endpoint, tls: AgentTls) -> FiledSession:
         session = FiledSession(
             self._settings,
             self.upstream,
@@ -124,18 +122,18 @@ class Agent:
             self._target.credential,
             self._fence,
             self._target.origin,
-            lambda stub: self._channels(endpoint, stub),
+            lambda stub: self._channels(endpoint, stub, tls),
             self._tasks,
             str(endpoint),
         )
-        session.file_in(self.roster)
+        session.file_in(self.roster, tls)
         self._sessions.add(session)
         return session
 
-    def _channels(self, endpoint: Endpoint, stub: StubHello) -> FiledChannels:
+    def _channels(self, endpoint: Endpoint, stub: StubHello, tls: AgentTls) -> FiledChannels:
         async def dial(channel: Channel) -> None:
             # To the very address at which the session found its stub, which may be one of many that its name has.
-            await self._road.dial(endpoint, self._channel_context, lambda: channel, CHANNEL_ALPN)
+            await self._road.dial(endpoint, tls.channel, lambda: channel, CHANNEL_ALPN)
 
         return FiledChannels(
             self.roster,
@@ -145,6 +143,15 @@ class Agent:
             floor=self._settings.channels_floor,
             limit=self._settings.channels_limit,
         )
+
+    async def follow_certificate(self) -> None:
+        """Move to new sessions when the certificate has changed."""
+        tls = self._tls.value
+        while True:
+            await asyncio.sleep(RELOAD_SECONDS)
+            if self._tls.current(asyncio.get_running_loop().time()) is not tls:
+                tls = self._tls.value
+                self.hurry()
 
     def hurry(self) -> None:
         """Dial what is missing now, whatever its turn."""
@@ -241,10 +248,16 @@ async def run(settings: AgentSettings, stopping: asyncio.Event, hurry: asyncio.E
     target = target_of(settings)
     if target.credential.can_renew:
         await target.credential.renew()
+    enrolment = make_enrolment(settings, target)
+    if enrolment is not None:
+        settings = await enrolment.enrol()
     try:
         async with asyncio.TaskGroup() as tasks:
+            if enrolment is not None:
+                tasks.create_task(enrolment.keep_renewed(), name="renew the certificate")
             agent = Agent(settings, target, tasks)
             admin = await _start_admin(agent, settings)
+            tasks.create_task(agent.follow_certificate(), name="follow the certificate")
             tasks.create_task(agent.observe(), name="observe the cluster")
             tasks.create_task(_hurry_when_told(agent, hurry or asyncio.Event()), name="hurry when told")
             for address in settings.stub:

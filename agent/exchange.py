@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 from agent.channels import Channel
 from agent.upstream.connection import UpstreamConnection
+from agent.upstream.tokens import AccountToken
 from tunnel.aio.splice import Splice
 from tunnel.core import limits
 from tunnel.core.errors import BadGateway, Refusal
 from tunnel.core.http.body import CHUNK_END, LAST_CHUNK, NONE, chunk_head, declared_length
 from tunnel.core.http.fields import check_upstream_fields, sanitise_response
+from tunnel.core.http.kubernetes import parse_request_info
 from tunnel.core.http.location import with_own_location
 from tunnel.core.http.message import Field, ResponseHead
 from tunnel.core.http.shapes import RESPONSE_SPECIAL, Shapes
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from agent.session import AgentLink
 
 _SAFE = (b"GET", b"HEAD")
+_NEWLINE = 0x0A
 
 
 def _sanitise(fields: list[Field]) -> list[Field]:
@@ -60,12 +63,31 @@ class Exchange:
     Args:
         link: the session it came from.
         request: what the stub asks.
-        upgrade, lines: what inspection made of it.
+        upgrade, lines, account: what inspection made of it.
+
+    Attributes:
+        started_at: when it came, in `loop.time()`.
+        status: of the answer; 0 before there is one.
+        received_bytes, sent_bytes: of the request's body and of the answer's, or of the pipe.
+        reason: why it ended otherwise than it should.
     """
 
-    def __init__(self, link: "AgentLink", request: Request, upgrade: Upgrade | None, lines: bytes) -> None:
+    def __init__(
+        self,
+        link: "AgentLink",
+        request: Request,
+        upgrade: Upgrade | None,
+        lines: bytes,
+        account: AccountToken | None = None,
+    ) -> None:
         self._link = link
         self.request = request
+        self.account = account
+        self.started_at = link.now()
+        self.status = 0
+        self.received_bytes = len(request.body)
+        self.sent_bytes = 0
+        self.reason = ""
         self._upgrade = upgrade
         self._lines = lines
         self.phase = Phase.CONNECTING
@@ -75,6 +97,8 @@ class Exchange:
         self._head: Head | None = None
         self._held: list[bytes] = []
         self._ended = False
+        self._at_line_end = False
+        self._ends_at_line = False
         self._tried_again = False
         self._body: list[bytes] = []
         self._body_ended = not request.body_stream
@@ -95,7 +119,7 @@ class Exchange:
         self._connection = connection
         self.phase = Phase.SENT
         request = self.request
-        head = self._link.render(request, self._lines, self._upgrade)
+        head = self._link.render(request, self._lines, self._upgrade, self.account)
         connection.begin(self, request.head.method, head + request.body, whole=not request.body_stream)
         pieces, self._body = self._body, []
         for piece in pieces:
@@ -110,6 +134,7 @@ class Exchange:
         """Part of a streamed body. What the apiserver does not take is owed, and the stub's window closes."""
         if self.phase is Phase.OVER:
             return
+        self.received_bytes += len(data)
         if self._connection is None:
             self._body.append(data)
         else:
@@ -159,7 +184,7 @@ class Exchange:
 
     def upstream_head(self, head: ResponseHead, length: int) -> None:
         try:
-            if head.status == 401 and self._may_send_again() and self._link.renews_credential:
+            if head.status == 401 and self._may_send_again() and self._link.may_renew(self):
                 self._renew()
                 return
             self._head = self._checked_head(head, length)
@@ -205,7 +230,9 @@ class Exchange:
         head = self._head
         assert head is not None
         self._channel = channel
+        self.status = head.response.status
         channel.start(head)
+        self._link.answer_begun(self)
         if head.response.status == 101:
             self._start_pipe(channel)
             return
@@ -213,6 +240,7 @@ class Exchange:
         held, self._held = self._held, []
         for piece in held:
             channel.data(piece)
+            self._at_line_end = piece[-1] == _NEWLINE
         if self._ended:
             self._finish()
         elif self._connection is not None and channel.write_paused:
@@ -222,8 +250,12 @@ class Exchange:
             self._connection.stream.resume_reading()
 
     def upstream_data(self, data: bytes | memoryview) -> None:
+        self.sent_bytes += len(data)
         if self._channel is not None:
             self._channel.data(data)
+            self._at_line_end = data[-1] == _NEWLINE
+            if self._ends_at_line:
+                self._end_watch()
         elif self._head is not None:
             # Only what came in the same read as the head: reading is paused while a channel is awaited.
             self._held.append(bytes(data))
@@ -252,8 +284,24 @@ class Exchange:
         """The stub gave the channel up: the client is gone, or the tunnel broke."""
         self._channel = None
         if self.phase is not Phase.OVER:
+            self.reason = reason
             self._drop_connection()
             self._over()
+
+    def drain(self) -> None:
+        """This agent is about to stop: end a watch behind its latest whole event, as the apiserver itself does every half an hour,
+        so that clients go on with the next agent where it stopped. Everything else runs on until the grace is over."""
+        head = self._head
+        if self._upgrade is not None or head is None or not _is_json(head):
+            return  # protobuf has no line ends: such a watch is cut when the grace is over, and clients resume it as well
+        if parse_request_info(self.request.head.method, self.request.head.target).verb == "watch":
+            self._ends_at_line = True
+            self._end_watch()
+
+    def _end_watch(self) -> None:
+        if self.phase is Phase.ANSWERING and self._at_line_end:
+            self._drop_connection()
+            self._finish()
 
     # Upgrades --------------------------------------------------------------------------------------
 
@@ -286,6 +334,7 @@ class Exchange:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.pipe_closed()
+        self.received_bytes, self.sent_bytes, self.reason = sent, received, reason
         self._over()
 
     def abort_pipe(self, reason: str) -> None:
@@ -300,6 +349,7 @@ class Exchange:
         if self._channel is not None:
             self._channel.cut()
             self._channel = None
+            self.reason = reason
             self._over()
         elif self.phase is Phase.WAITING_FOR_CHANNEL:
             # The head is there and the body is not: only a cut answer can say so, and that needs the channel.
@@ -322,6 +372,10 @@ class Exchange:
         self.phase = Phase.CONNECTING
         self._link.renew_credential(self)
 
+    def seconds(self) -> float:
+        """Return how long ago it came."""
+        return self._link.now() - self.started_at
+
     @property
     def needs_session(self) -> bool:
         """Whether the rest of it has to come by the session: the answer has not begun, or the body is not whole."""
@@ -331,6 +385,7 @@ class Exchange:
         """Nobody wants the answer any more."""
         if self.phase in {Phase.OVER, Phase.SPLICED}:
             return
+        self.reason = reason
         self._link.channels.leave(self)
         self._drop_connection()
         channel, self._channel = self._channel, None
@@ -345,6 +400,7 @@ class Exchange:
 
     def _refuse(self, refusal: Refusal, *, retryable: bool) -> None:
         if self.phase is not Phase.OVER:
+            self.status, self.reason = refusal.code, refusal.message
             self._link.refuse(self.request.id, refusal, retryable=retryable)
             self._over()
 
@@ -352,3 +408,10 @@ class Exchange:
         self.phase = Phase.OVER
         self._body = []
         self._link.exchange_over(self)
+
+
+def _is_json(head: Head) -> bool:
+    return any(
+        name.lower() == b"content-type" and value.startswith(b"application/json")
+        for name, value in head.response.fields
+    )

@@ -1,8 +1,11 @@
 """Checks a stub's request as if nobody had, and writes what the apiserver gets."""
 
+from agent.caller import Caller
 from agent.ceiling import Ceiling
 from agent.upstream.credential import Credential
-from tunnel.core.errors import BadRequest, HeadTooLarge
+from agent.upstream.tokens import AccountToken, AccountTokens
+from tunnel.core.bearer import carries_bearer
+from tunnel.core.errors import BadRequest, HeadTooLarge, Unauthorized
 from tunnel.core.http.body import CHUNKED, request_framing
 from tunnel.core.http.fields import field_fault, sanitise_request
 from tunnel.core.http.message import Field
@@ -21,20 +24,36 @@ class Inspection:
         ceiling: what the owner allows.
         credential: the cluster's own.
         host: the Host field: the apiserver's authority, never the client's.
+        base_path: in front of every target.
+        accounts: the credentials of users that act as service accounts; None where all requests show the cluster's own.
+        bearer: whether a client's own bearer token is kept, and every request must have one.
     """
 
-    def __init__(self, ceiling: Ceiling, credential: Credential, host: bytes, base_path: bytes = b"") -> None:
+    def __init__(
+        self,
+        ceiling: Ceiling,
+        credential: Credential,
+        host: bytes,
+        base_path: bytes = b"",
+        *,
+        accounts: AccountTokens | None = None,
+        bearer: bool = False,
+    ) -> None:
         self._ceiling = ceiling
         self._credential = credential
         self._host = b"Host: %b\r\n" % host
         self._base_path = base_path
-        self._shapes = Shapes(_sanitise, REQUEST_SPECIAL)
+        self._accounts = accounts
+        self._bearer = bearer
+        self._sanitise = _sanitise_with_bearer if bearer else _sanitise
+        self._shapes = Shapes(self._sanitise, REQUEST_SPECIAL)
 
     def check(self, request: Request) -> tuple[Upgrade | None, bytes]:
         """Return the upgrade a request asks for, and the lines of the fields that may travel on with those that name its caller.
 
         Raises:
-            Refusal: the request is malformed, or above the ceiling; nothing of it may reach the apiserver.
+            Refusal: the request is malformed, above the ceiling, or without a bearer token where it needs one; nothing of it
+                may reach the apiserver.
         """
         head = request.head
         check_method(head.method)
@@ -44,20 +63,59 @@ class Inspection:
             fault = field_fault(head.fields)
             if fault is not None:
                 raise (HeadTooLarge if fault.too_large else BadRequest)(fault.text)
-            lines = field_lines(_sanitise(head.fields))
+            lines = field_lines(self._sanitise(head.fields))
         lines += self._ceiling.caller_lines(request.caller)
+        if self._ceiling.tells_request:
+            lines += self._ceiling.request_line(audit_text(request.audit))
         self._ceiling.check_request(head.method, head.target, upgrade=request.upgrade)
+        if self._bearer and not carries_bearer(self._sanitise(head.fields)):
+            raise Unauthorized(
+                "this cluster knows users by their own bearer tokens, and none came with the request; give the kubeconfig a "
+                "token, and let the stub forward it to this cluster (bearer: forward in its access rules)"
+            )
         return _upgrade(request), lines
 
-    def render(self, request: Request, lines: bytes, upgrade: Upgrade | None, now: float) -> bytes:
-        """Return the head for the apiserver: what was checked, and the cluster's credential, which is added last."""
+    def account(self, request: Request) -> AccountToken | None:
+        """Return the credential of the service account that a checked request is asked as; None for the cluster's own.
+
+        Raises:
+            Forbidden: its caller is mapped to none.
+        """
+        if self._accounts is None:
+            return None
+        identity = self._ceiling.caller(request.caller).identity
+        assert identity is not None
+        return self._accounts.of(identity)
+
+    def caller(self, request: Request) -> Caller | None:
+        """Return who asks, as the stub says; None where it cannot be read. For logs."""
+        try:
+            return self._ceiling.caller(request.caller)
+        except BadRequest:
+            return None
+
+    def render(
+        self,
+        request: Request,
+        lines: bytes,
+        upgrade: Upgrade | None,
+        now: float,
+        account: Credential | None = None,
+    ) -> bytes:
+        """Return the head for the apiserver: what was checked, and a credential, which is added last.
+
+        Args:
+            now: monotonic time in seconds.
+            account: the credential to show in place of the cluster's own.
+        """
         method = request.head.method
+        credential = self._credential if account is None else account
         return render_request(
             method,
             self._base_path + request.head.target,
             self._host,
             lines,
-            field_lines(self._credential.fields(now)),
+            field_lines(credential.fields(now)),
             b"Audit-ID: %b\r\n" % audit_text(request.audit).encode(),
             _framing(request, upgrade),
         )
@@ -72,6 +130,10 @@ def _framing(request: Request, upgrade: Upgrade | None) -> bytes:
 
 def _sanitise(fields: list[Field]) -> list[Field]:
     return sanitise_request(fields, forward_cookies=True)
+
+
+def _sanitise_with_bearer(fields: list[Field]) -> list[Field]:
+    return sanitise_request(fields, forward_authorization=True, forward_cookies=True)
 
 
 def _upgrade(request: Request) -> Upgrade | None:

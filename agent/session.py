@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Final
 
+from agent.audit import Asked, AuditLog
 from agent.channels import ChannelPool
 from agent.exchange import Exchange, Phase
 from agent.facts.vitals import Vitals
@@ -15,6 +16,7 @@ from agent.upstream.credential import Credential
 from agent.upstream.pool import UpstreamPool
 from tunnel.aio.session import SessionRunner
 from tunnel.core import limits
+from tunnel.core.audit import Stage
 from tunnel.core.errors import BadGateway, Refusal, TooManyRequests, Unavailable
 from tunnel.core.http.upgrade import Upgrade
 from tunnel.core.identifiers import RequestId
@@ -63,6 +65,7 @@ class AgentLink:
         fence: shared by all sessions.
         make_channels: makes the session's channel pool, once the stub has said HELLO.
         address: of the stub, for logs.
+        audit: hears what becomes of each request.
     """
 
     channels: ChannelPool
@@ -79,6 +82,7 @@ class AgentLink:
         make_channels: MakeChannels,
         tasks: asyncio.TaskGroup,
         address: str,
+        audit: AuditLog | None = None,
     ) -> None:
         self._settings = settings
         self.upstream = upstream
@@ -90,6 +94,7 @@ class AgentLink:
         self._make_channels = make_channels
         self._tasks = tasks
         self._address = address
+        self._audit = audit
         self._loop = asyncio.get_running_loop()
         self._core = AgentSession(self._loop.time())
         self.runner: SessionRunner[AgentEvent] = SessionRunner(self._core, self)
@@ -187,13 +192,21 @@ class AgentLink:
         try:
             self._check_state(request)
             upgrade, lines = self._inspection.check(request)
+            account = self._inspection.account(request)
         except Refusal as refusal:
             self.refuse(request.id, refusal, retryable=isinstance(refusal, Unavailable | TooManyRequests))
+            if self._audit is not None:
+                self._audit.refused(self._asked(request), refusal)
             return
-        exchange = Exchange(self, request, upgrade, lines)
+        exchange = Exchange(self, request, upgrade, lines, account)
         self._exchanges[request.id] = exchange
         self.idle.clear()
-        exchange.start()
+        if self._audit is not None:
+            self._audit.reached(self._asked(request), exchange, Stage.RECEIVED)
+        if account is None or account.ready(self._loop.time()):
+            exchange.start()
+        else:
+            self.renew_credential(exchange)
 
     def _check_state(self, request: Request) -> None:
         if self.draining:
@@ -215,9 +228,15 @@ class AgentLink:
         if exchange is not None:
             what(exchange)
 
-    def render(self, request: Request, lines: bytes, upgrade: Upgrade | None) -> bytes:
+    def now(self) -> float:
+        """Return the monotonic time in seconds."""
+        return self._loop.time()
+
+    def render(
+        self, request: Request, lines: bytes, upgrade: Upgrade | None, account: Credential | None
+    ) -> bytes:
         """Return the head for the apiserver, with the credential of this moment."""
-        return self._inspection.render(request, lines, upgrade, self._loop.time())
+        return self._inspection.render(request, lines, upgrade, self._loop.time(), account)
 
     def body_consumed(self, number: RequestId, amount: int) -> None:
         """The apiserver took part of a body."""
@@ -235,19 +254,20 @@ class AgentLink:
         lost = BadGateway("the response channel broke; whether the answer arrived is not known")
         self.refuse(number, lost, retryable=False)
 
-    @property
-    def renews_credential(self) -> bool:
-        """Whether a newer credential can be had."""
-        return self._credential.can_renew
+    def may_renew(self, exchange: Exchange) -> bool:
+        """Whether a newer credential can be had for `exchange`."""
+        return exchange.account is not None or self._credential.can_renew
 
     def renew_credential(self, exchange: Exchange) -> None:
-        """Get a newer credential, and start `exchange` again with it."""
+        """Get a newer credential, and start `exchange` with it; all others go on meanwhile."""
         self._tasks.create_task(self._renew(exchange), name="renew the credential")
 
     async def _renew(self, exchange: Exchange) -> None:
         refusal: Refusal | None = None
         try:
-            await self._credential.renew()
+            await (exchange.account or self._credential).renew()
+        except Refusal as none:
+            refusal = none
         except CommandFailed as failure:
             _log.error("the credential cannot be renewed", extra={"reason": str(failure)})
             refusal = BadGateway("the apiserver refuses the agent's credential, and no newer one can be had")
@@ -257,6 +277,11 @@ class AgentLink:
             exchange.not_connected(refusal)
         else:
             exchange.start()
+
+    def answer_begun(self, exchange: Exchange) -> None:
+        """The head of an answer has left."""
+        if self._audit is not None:
+            self._audit.reached(self._asked(exchange.request), exchange, Stage.STARTED)
 
     def pipe_opened(self, exchange: Exchange) -> None:
         """An upgrade succeeded."""
@@ -270,8 +295,14 @@ class AgentLink:
         if known and exchange.request.body_stream and not self.runner.closed:
             self._core.refuse_body(number)
             self.runner.flush_soon()
+        if known and self._audit is not None:
+            self._audit.completed(self._asked(exchange.request), exchange)
         if not self._exchanges:
             self.idle.set()
+
+    def _asked(self, request: Request) -> Asked:
+        cluster = self.stub.cluster if self.stub is not None else ""
+        return Asked(request, self._inspection.caller(request), cluster, self._address)
 
     # Reports and ends ------------------------------------------------------------------------------
 
@@ -300,6 +331,8 @@ class AgentLink:
         if self.stub is not None and not self.runner.closed:
             self._core.send_drain(reason)
             self.runner.flush_soon()
+        for exchange in list(self._exchanges.values()):
+            exchange.drain()
 
     def stop(self, reason: str) -> None:
         """End the session and everything on it."""

@@ -21,7 +21,8 @@ from tunnel.kit.process import ProcessSettings
 from tunnel.kit.settings import setting
 from tunnel.kit.values import Address, Form
 
-Mode = Literal["impersonate", "token"]
+Mode = Literal["impersonate", "token", "passthrough", "tokenrequest"]
+Extra = Literal["certificate", "address", "request"]
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where Kubernetes puts a Pod's own credential."""
@@ -49,6 +50,15 @@ def _read_facts_interval(text: str) -> float:
     return seconds
 
 
+def _read_extra(text: str) -> Extra:
+    for known in _EXTRAS:
+        if text == known:
+            return known
+    raise ValueError(f"{text!r} is none of {', '.join(_EXTRAS)}")
+
+
+_EXTRAS: Final[tuple[Extra, ...]] = ("certificate", "address", "request")
+_extra: Form[Extra] = Form(_read_extra, metavar="|".join(_EXTRAS))
 _upstream = Form(_read_upstream, metavar="URL")
 _facts_interval = Form(_read_facts_interval, values.duration.write, metavar="DURATION")
 _name = Form(_read_name, metavar="NAME")
@@ -179,10 +189,22 @@ class AgentSettings(ProcessSettings):
         help="The context in --kubeconfig. The default is its current one.",
     )
     mode: Mode = setting(
-        choices=("impersonate", "token"),
+        choices=("impersonate", "token", "passthrough", "tokenrequest"),
         default="impersonate",
         help="Whom the apiserver sees: with impersonate the user, on whose behalf the agent asks; with token the agent "
-        "itself, whoever the user is.",
+        "itself, whoever the user is; with passthrough whoever the client's own bearer token stands for; with tokenrequest the "
+        "service account that the user acts as.",
+    )
+    impersonate_extra: tuple[Extra, ...] = setting(
+        parse=_extra,
+        repeatable=True,
+        help="What else the apiserver is told of a user it is to impersonate: the fingerprint of the certificate, the client's "
+        "address, the request's id. For each the agent's credential needs a right (docs/identity.md).",
+    )
+    accounts: Path | None = setting(
+        parse=values.existing_file,
+        default=None,
+        help="Which service account a user acts as, with --mode tokenrequest (docs/identity.md); read again when it changes.",
     )
 
     ceiling: Path | None = setting(
@@ -194,6 +216,13 @@ class AgentSettings(ProcessSettings):
 
     # Operation -----------------------------------------------------------------------------------
 
+    audit: str | None = setting(
+        parse=values.optional(values.text),
+        default=None,
+        metavar="FILE|-|off",
+        help="Append a JSON line for each request to FILE, or to standard output (-), as Kubernetes' own audit log has them "
+        "(docs/audit.md).",
+    )
     admin_listen: Address | None = setting(
         parse=values.optional(values.address),
         default=None,
@@ -235,6 +264,7 @@ class AgentSettings(ProcessSettings):
 
     def __post_init__(self) -> None:
         self._check_identity()
+        self._check_mode()
         if not self.stub:
             raise UsageError(
                 "--stub is missing: give --stub HOST:PORT, CTUN_STUB or 'stub:' in the configuration file"
@@ -252,6 +282,16 @@ class AgentSettings(ProcessSettings):
             raise UsageError(
                 f"{flag} and --kubeconfig exclude each other: the kubeconfig says where and with what"
             )
+
+    def _check_mode(self) -> None:
+        if self.mode == "tokenrequest" and self.accounts is None:
+            raise UsageError(
+                "--mode tokenrequest needs --accounts, which says which service account a user acts as"
+            )
+        if self.mode != "tokenrequest" and self.accounts is not None:
+            raise UsageError(f"--accounts goes with --mode tokenrequest, and --mode is {self.mode}")
+        if self.mode != "impersonate" and self.impersonate_extra:
+            raise UsageError(f"--impersonate-extra goes with --mode impersonate, and --mode is {self.mode}")
 
     def _check_proxy(self) -> None:
         in_url = isinstance(self.proxy, ProxyUrl) and bool(self.proxy.username)
@@ -327,7 +367,7 @@ def _with_proxy(settings: AgentSettings, environ: Mapping[str, str]) -> AgentSet
 
 
 def _checked(settings: AgentSettings) -> AgentSettings:
-    if settings.token_file is None:
+    if settings.token_file is None and settings.mode != "passthrough":
         raise UsageError(
             "--upstream needs --token-file: without a credential the apiserver would refuse everything"
         )
@@ -336,6 +376,8 @@ def _checked(settings: AgentSettings) -> AgentSettings:
 
 def _in_pod(settings: AgentSettings, service_account: Path) -> AgentSettings:
     token = settings.token_file or service_account / "token"
+    if settings.mode == "passthrough" and not token.is_file():
+        return replace(settings, upstream_ca=settings.upstream_ca or service_account / "ca.crt")
     if not token.is_file():
         raise UsageError(
             f"{token}: there is no service account token; set automountServiceAccountToken, or give --token-file"

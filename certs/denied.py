@@ -26,6 +26,7 @@ from certs.lifetime import date_text, parse_moment
 from certs.names import AGENT_URI
 from certs.peer import PeerCertificate
 from certs.pem import read_bounded
+from tunnel.kit.watched import MAX_BYTES
 
 DENIED: Final = "denied.json"
 LOOK_SECONDS: Final = 1.0
@@ -158,26 +159,35 @@ class DenyList:
         """Return why a certificate is denied, in words for its holder, or None; cheap enough for each request."""
         return self.current().refuses(peer)
 
-    def current(self) -> Denials:
-        """Return what is denied now."""
-        return self._file.current(time.monotonic())
+    def current(self, now: float | None = None) -> Denials:
+        """Return what is denied, at a monotonic time in seconds; None for now."""
+        return self._file.current(time.monotonic() if now is None else now)
 
 
 # The file --------------------------------------------------------------------------------------
 
 
 def deny(folder: Path, entries: Iterable[Denial]) -> None:
-    """Add entries to the file, and drop those that are of no use any more.
+    """Add entries to the file, and drop those that are of no use any more: of certificates that have expired, and for names that
+    a new entry denies as well.
 
     Raises:
-        CertificateProblem: the file is broken or cannot be written.
+        CertificateProblem: the file is broken, is full, or cannot be written.
     """
+    new = list(entries)
     with files.locked_folder(folder):
         now = datetime.now(UTC)
         kept = [
-            entry for entry in read_denials(folder / DENIED) if entry.forget is None or entry.forget > now
+            entry
+            for entry in read_denials(folder / DENIED)
+            if (entry.forget is None or entry.forget > now) and not any(_covers(each, entry) for each in new)
         ]
-        _write(folder, [*kept, *entries])
+        _write(folder, [*kept, *new])
+
+
+def _covers(entry: Denial, other: Denial) -> bool:
+    same = (entry.kind, entry.value) == (other.kind, other.value)
+    return same and _end(entry) >= _end(other)
 
 
 def restore(folder: Path, id: str) -> Denial:
@@ -258,9 +268,15 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def _write(folder: Path, entries: Iterable[Denial]) -> None:
-    content = json.dumps({"denied": [_shown(entry) for entry in entries]}, indent=1)
+    lines = ",\n".join(json.dumps(_shown(entry), ensure_ascii=False) for entry in entries)
+    content = f'{{"denied": [\n{lines}\n]}}\n'.encode()
+    if len(content) > MAX_BYTES:
+        # A stub would not read it, and go on with what it has.
+        raise CertificateProblem(
+            f"{folder / DENIED}: is full ({MAX_BYTES} bytes); `certs restore` what is of no use any more"
+        )
     # Nothing in it is secret, and a stub may run as another user than who revokes.
-    files.replace_file(folder / DENIED, content.encode() + b"\n", files.PUBLIC)
+    files.replace_file(folder / DENIED, content, files.PUBLIC)
 
 
 def _shown(entry: Denial) -> dict[str, str | None]:

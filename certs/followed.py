@@ -40,6 +40,8 @@ class Followed(Generic[T]):
         self._what = what
         self._make = make
         self._files = WatchedFiles(paths, interval_seconds)
+        self._interval = interval_seconds
+        self._next_look = float("-inf")
         self._fault: str | None = None
         self._said: str | None = None
         # Looked at before they are read: what changes in between is found by the next look.
@@ -66,13 +68,18 @@ class Followed(Generic[T]):
         Args:
             now: seconds on a clock that never goes back.
         """
-        contents = self._files.check(now)
+        if now >= self._next_look:
+            self._next_look = now + self._interval
+            self._look()
+        return self._value
+
+    def _look(self) -> None:
+        contents = self._files.look()
         if contents is not None:
             self._replace(contents)
         problem = self.problem
         if problem != self._said:
             self._say(problem)
-        return self._value
 
     def _replace(self, contents: tuple[bytes, ...]) -> None:
         self._complete = True

@@ -49,10 +49,18 @@ class Standing:
         now = time.time()
         if not peer.valid_at(now):
             return peer.problem_at(now) or "the client certificate is not valid now"
-        self._trust.refresh(time.monotonic())
+        return self.revocation(peer)
+
+    def revocation(self, peer: PeerCertificate) -> str | None:
+        """Return why a certificate is not good any more whatever its dates say, or None where it is.
+
+        What an agent has open by a certificate that has run out may go on if it has renewed; by one that was revoked, nothing.
+        """
+        now = time.monotonic()
+        self._trust.refresh(now)
         if not self.peers.trusts(peer):
             return "the authority of the client certificate is no longer trusted here"
-        return self.denied.refuses(peer)
+        return self.denied.current(now).refuses(peer)
 
     def sweep(self, holders: Iterable[tuple[Holder, PeerCertificate]]) -> list[tuple[Holder, str]]:
         """Return those whose certificates no longer stand, each with the reason, to be cut.

@@ -80,4 +80,6 @@ def _describe(link: "AgentLink", now: float) -> dict[str, object]:
         "upstreamReachable": link.report.upstream_reachable,
         "upstreamMilliseconds": link.report.upstream_milliseconds,
         "upstreamVersion": link.report.upstream_version,
+        "nodes": link.report.nodes,
+        "resources": {each.resource: each.content() for each in link.report.resources},
     }

@@ -7,8 +7,7 @@ import ssl
 from importlib.metadata import version
 from typing import Final
 
-from certs.contexts import agent_listener_context, stub_context
-from certs.peer import PeerReader
+from certs.followed import Followed
 from stub.access import open_access
 from stub.admin import AdminEndpoints
 from stub.agents.acceptance import AgentAcceptance
@@ -16,12 +15,15 @@ from stub.agents.registry import Registry
 from stub.audit import AuditLog
 from stub.front.admission import Admission, AdmissionRules
 from stub.front.connection import FrontConnection
-from stub.front.office import FrontOffice, Ledger
+from stub.front.office import FrontOffice, Ledger, Signing
 from stub.front.quotas import QuotaLimits
 from stub.leadership import make_leadership
 from stub.measures import StubMeasures
 from stub.settings import StubSettings
+from stub.signing.contexts import follow_agent_context, follow_public_context
+from stub.signing.opening import open_signing, open_standing
 from stub.slots import SlotBoard, Switch
+from stub.sweep import Sweep
 from tunnel.aio.basestream import BaseStream
 from tunnel.aio.control import control_socket
 from tunnel.aio.errors import HandshakeFailed
@@ -50,14 +52,14 @@ class Stub:
 
     def __init__(self, settings: StubSettings) -> None:
         self._settings = settings
-        folder = settings.ca_dir
-        self._peers = PeerReader.load(folder / "user-ca.crt", folder / "agent-ca.crt")
+        self.standing = open_standing(settings)
+        self._peers = self.standing.peers
         self.registry = Registry()
         instance = secrets.token_hex(8)
         hello = StubHello(
             instance, instances=(instance,), software=f"cluster-tunnel/{version('cluster-tunnel')}"
         )
-        self._acceptance = AgentAcceptance(self.registry, self._peers, hello)
+        self._acceptance = AgentAcceptance(self.registry, self.standing, hello)
         self._measures = StubMeasures(self.registry)
         self._audit = AuditLog.open(settings.audit) if settings.audit else None
         loop = asyncio.get_running_loop()
@@ -72,6 +74,7 @@ class Stub:
             self.registry, self._problem, self._measures.render, self.leadership, self.slots
         )
         self._listeners: list[Listener] = []
+        self._listeners_with_contexts: list[tuple[Listener, Followed[ssl.SSLContext]]] = []
 
     def _make_office(self) -> FrontOffice:
         settings = self._settings
@@ -84,7 +87,7 @@ class Stub:
         )
         ledgers: tuple[Ledger, ...] = (self._measures, *([self._audit] if self._audit else []))
         return FrontOffice(
-            Admission(rules, self._peers, open_access(settings), self.slots),
+            Admission(rules, self._peers, open_access(settings), self.slots, self.standing),
             self.registry,
             ledgers,
             idle_seconds=settings.idle_timeout,
@@ -117,37 +120,37 @@ class Stub:
         """
         if self.leadership is not None:
             await self.leadership.open()
-        settings, folder = self._settings, self._settings.ca_dir
+        settings = self._settings
         own = settings.agent_listen if settings.agent_listen != settings.listen else None
         shared = own is None
-        pair = (folder / "server.crt", folder / "server.key")
-        authorities = [folder / "user-ca.crt", *([folder / "agent-ca.crt"] if shared else [])]
         alpn = (*(_AGENT_ALPN if shared else ()), HTTP_ALPN)
-        context = stub_context(*pair, authorities, alpn)
-        self._listeners.append(await self._listen("--listen", settings.listen, context))
+        public = follow_public_context(settings, alpn, agents=True)
+        await self._listen("--listen", settings.listen, public)
         if own is not None:
-            agents_only = agent_listener_context(*pair, [folder / "agent-ca.crt"], _AGENT_ALPN)
-            self._listeners.append(await self._listen("--agent-listen", own, agents_only))
+            agents_only = follow_agent_context(settings, _AGENT_ALPN)
+            await self._listen("--agent-listen", own, agents_only)
         if settings.admin_listen is not None:
             await self._admin.start(settings.admin_listen)
         _log.info("serving", extra={"address": str(Address(*self.addresses[0]))})
 
-    async def _listen(self, flag: str, address: Address, context: ssl.SSLContext) -> Listener:
+    async def _listen(self, flag: str, address: Address, context: Followed[ssl.SSLContext]) -> None:
         settings = self._settings
         limits = ListenerSettings(
             pending_handshakes=settings.max_pending_handshakes, handshake_seconds=settings.handshake_timeout
         )
         try:
-            return await listen(
+            listener = await listen(
                 address.host or None,
                 address.port,
-                context,
+                context.value,
                 self._choose,
                 on_handshake_failed=self._handshake_failed,
                 settings=limits,
             )
         except OSError as error:
             raise CommandFailed(f"{flag} {address}: {error.strerror or error}") from None
+        self._listeners.append(listener)
+        self._listeners_with_contexts.append((listener, context))
 
     def _choose(self, stream: BaseStream) -> StreamHandler:
         tls = stream.tls
@@ -165,6 +168,15 @@ class Stub:
     def _handshake_failed(self, peer: str, reason: str) -> None:
         self._measures.handshake_failed()
         _log.info("a connection failed its handshake", extra={"address": peer, "reason": reason})
+
+    def sweep(self) -> Sweep:
+        """Return what looks at certificates on a timer."""
+        return Sweep(self.standing, self.office, self.registry, self._listeners_with_contexts)
+
+    def open_signing(self, tasks: asyncio.TaskGroup) -> None:
+        """Issue certificates from now on; `tasks` owns that work."""
+        ledgers = [self._audit] if self._audit is not None else []
+        self.office.signing = Signing(open_signing(self._settings, self.standing, ledgers), tasks)
 
     def _problem(self) -> str | None:
         if self.office.draining:
@@ -239,11 +251,14 @@ async def serve(settings: StubSettings, stopping: asyncio.Event) -> None:
     try:
         await stub.start()
         async with asyncio.TaskGroup() as tasks:
+            stub.open_signing(tasks)
+            sweeping = tasks.create_task(stub.sweep().run(settings.sweep_interval), name="sweep")
             if stub.leadership is not None:
                 tasks.create_task(stub.leadership.run(), name="election")
             async with control_socket(settings.control, stopping, lambda: len(stub.office.connections)):
                 await stopping.wait()
                 await stub.drain(settings.drain_grace)
+            sweeping.cancel()
     except ExceptionGroup as group:
         # A defect in the leading work: the lease has been released, and another stub takes over.
         raise group.exceptions[0] from None

@@ -144,11 +144,18 @@ class StubSettings(SigningSettings):
         help="Let Cookie and Set-Cookie pass, for browsers that reach services through the apiserver's proxy. All "
         "clusters under one host would share them, so they are dropped otherwise.",
     )
+    forward_fingerprint: bool = setting(
+        parse=values.boolean,
+        default=True,
+        help="Tell agents the SHA-256 of the certificate that a user showed, for their audit log and, where they are set to "
+        "(--impersonate-extra), for the apiserver's.",
+    )
     audit: str | None = setting(
         parse=values.optional(values.text),
         default=None,
         metavar="FILE|-|off",
-        help="Append one JSON line for each request to FILE, or to standard output (-).",
+        help="Append a JSON line for each request to FILE, or to standard output (-), as Kubernetes' own audit log has them "
+        "(docs/audit.md).",
     )
 
     # Which of several stubs is active ------------------------------------------------------------

@@ -2,12 +2,19 @@
 
 import asyncio
 from enum import Enum
+from typing import Final
 
 from agent.dialling.channels import FiledChannels
 from agent.dialling.roster import Roster, Worker, worker_of
+from agent.enrolment_parts import AgentTls
 from agent.session import AgentLink
 from tunnel.core.session.events import SessionClosed
 from tunnel.core.wire.control import Active, Drain, Reject, StubHello
+
+HAND_OVER_SECONDS: Final = 2.0
+"""How long a session that is replaced still takes requests."""
+
+_REPLACED: Final = "another session took its place"
 
 
 class Outcome(Enum):
@@ -24,12 +31,19 @@ class FiledSession(AgentLink):
     """See the module. `file_in` is called before anything is received."""
 
     channels: FiledChannels
+    tls: AgentTls
     _roster: Roster
     _settled: asyncio.Event
 
-    def file_in(self, roster: Roster) -> None:
-        """Let the session be filed as soon as the stub has said who it is."""
+    def file_in(self, roster: Roster, tls: AgentTls) -> None:
+        """Let the session be filed as soon as the stub has said who it is.
+
+        Args:
+            roster: which workers have a session.
+            tls: with what it is dialled. A later session with the same worker takes its place only with another certificate.
+        """
         self._roster = roster
+        self.tls = tls
         self._settled = asyncio.Event()
         self.worker: Worker | None = None
         self.outcome = Outcome.LOST
@@ -51,7 +65,8 @@ class FiledSession(AgentLink):
 
     def _greeted(self, hello: StubHello) -> None:
         worker = worker_of(hello)
-        if self._roster.session_with(worker) is not None:
+        existing = self._roster.session_with(worker)
+        if existing is not None and existing.tls is self.tls:
             # Before our own HELLO, so that the stub never asks on it.
             self.worker, self.outcome = worker, Outcome.KNOWN
             self._roster.counts.known += 1
@@ -61,7 +76,21 @@ class FiledSession(AgentLink):
         if self.stub is not None:
             self.worker, self.outcome = worker, Outcome.FILED
             self._roster.file(worker, self)
+            if existing is not None:
+                # Not before the stub lists the new one: for a moment it would have no agent.
+                self._loop.call_later(HAND_OVER_SECONDS, existing.hand_over)
             self._settled.set()
+
+    def hand_over(self) -> None:
+        """Another session of this agent has taken its place: end behind what runs on it."""
+        if not self.closed.is_set():
+            self.drain("this agent's certificate was renewed")
+            self._tasks.create_task(self._end_when_idle(), name="end a session that was replaced")
+
+    async def _end_when_idle(self) -> None:
+        await self.idle.wait()
+        await self.channels.finish(_REPLACED)
+        self.stop(_REPLACED)
 
     def session_closed(self, reason: str, *, dead: bool) -> None:
         super().session_closed(reason, dead=dead)

@@ -1,7 +1,7 @@
 """Reads a Kubernetes list as it arrives, one object at a time.
 
 A list of all pods may be hundreds of megabytes. Parsed as a whole it would fill memory and hold up every request for as long as
-that takes; like this, one read of 64 KiB costs about a millisecond and leaves at most one object behind.
+that takes; like this, one read of 64 KiB costs two milliseconds (30 MB/s) and leaves at most one object behind.
 """
 
 import codecs

@@ -1,7 +1,7 @@
 """Where the apiserver is and how a connection to it is made."""
 
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from agent.settings import AgentSettings
@@ -22,9 +22,9 @@ class UpstreamTarget:
         host, port: where to connect; fixed for the process, whatever a request says.
         authority: the Host field.
         base_path: in front of every target, where the URL has a path.
-        context: for TLS; None for plain HTTP.
+        context: for TLS; None for plain HTTP. It shows the agent's certificate, where it has one, but not in mode passthrough.
         server_name: to verify.
-        credential: what the agent proves itself with.
+        credential: what the agent proves itself with; in mode passthrough only where it asks for itself.
     """
 
     host: str
@@ -69,10 +69,16 @@ def target_of(settings: AgentSettings) -> UpstreamTarget:
         CommandFailed: a file cannot be used; the text names it.
     """
     if settings.kubeconfig is not None:
-        return _from_credentials(read_kubeconfig(settings.kubeconfig, settings.context))
-    assert settings.upstream is not None
-    ca = PemFile(settings.upstream_ca) if settings.upstream_ca is not None else None
-    return _from_credentials(UpstreamCredentials(settings.upstream, ca=ca, token_file=settings.token_file))
+        found = read_kubeconfig(settings.kubeconfig, settings.context)
+    else:
+        assert settings.upstream is not None
+        ca = PemFile(settings.upstream_ca) if settings.upstream_ca is not None else None
+        found = UpstreamCredentials(settings.upstream, ca=ca, token_file=settings.token_file)
+    if settings.mode == "passthrough":
+        # A certificate belongs to the connection, which carries the requests of all users: the apiserver would take each of
+        # them for the agent, before it looks at any token.
+        found = replace(found, certificate=None, key=None)
+    return _from_credentials(found)
 
 
 def _from_credentials(found: UpstreamCredentials) -> UpstreamTarget:

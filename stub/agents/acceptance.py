@@ -1,10 +1,10 @@
 """Decides what becomes of a connection that an agent opened: its certificate says for which cluster it speaks."""
 
 import logging
-import time
 
 from certs.errors import PeerRefused
-from certs.peer import PeerReader, agent_cluster
+from certs.peer import PeerCertificate, agent_cluster
+from certs.standing import Standing
 from stub.agents.channel import ResponseChannel
 from stub.agents.link import AgentLink
 from stub.agents.registry import Registry
@@ -20,33 +20,36 @@ class AgentAcceptance:
 
     Args:
         registry: where agents are listed.
-        peers: reads certificates.
+        standing: reads certificates and says whether they stand.
         hello: what this stub says of itself.
     """
 
-    def __init__(self, registry: Registry, peers: PeerReader, hello: StubHello) -> None:
+    def __init__(self, registry: Registry, standing: Standing, hello: StubHello) -> None:
         self._registry = registry
-        self._peers = peers
+        self._standing = standing
         self._hello = hello
 
     def accept(self, tls: TlsFacts, address: str) -> StreamHandler | None:
         """Return the handler of a new connection, or None where it is refused; the reason is logged."""
         try:
-            cluster, fingerprint = self._verify(tls)
+            cluster, peer = self._verify(tls)
         except PeerRefused as refusal:
             _log.warning("an agent is refused", extra={"address": address, "reason": str(refusal)})
             return None
         if tls.alpn == CHANNEL_ALPN:
-            return ResponseChannel(self._registry, self._hello, fingerprint)
-        return AgentLink(self._registry, cluster, fingerprint, self._hello, address).runner
+            return ResponseChannel(self._registry, self._hello, peer.fingerprint)
+        link = AgentLink(self._registry, cluster, peer.fingerprint, self._hello, address)
+        link.peer = peer
+        return link.runner
 
-    def _verify(self, tls: TlsFacts) -> tuple[ClusterId, str]:
+    def _verify(self, tls: TlsFacts) -> tuple[ClusterId, PeerCertificate]:
         if tls.certificate is None:
             raise PeerRefused("it shows no certificate")
         if tls.version != "TLSv1.3":
             raise PeerRefused(f"agents speak TLS 1.3, not {tls.version}")
-        peer = self._peers.read(tls.certificate)
-        problem = peer.problem_at(time.time())
+        peer = self._standing.read(tls.certificate)
+        cluster = ClusterId(agent_cluster(peer))
+        problem = self._standing.problem(peer)
         if problem:
             raise PeerRefused(problem)
-        return ClusterId(agent_cluster(peer)), peer.fingerprint
+        return cluster, peer

@@ -6,6 +6,7 @@ import secrets
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Final
 
+from certs.peer import PeerCertificate
 from stub.agents.asking import Asker
 from tunnel.aio.bodies import UploadBody, Uploads
 from tunnel.aio.session import SessionRunner
@@ -50,6 +51,8 @@ class AgentLink:
         self.cluster = cluster
         self.fingerprint = fingerprint
         self.address = address
+        self.peer: PeerCertificate | None = None
+        """The certificate that the sweep looks at again."""
         self.token = secrets.token_urlsafe(32)
         self.name = "unnamed"
         self.software = ""

@@ -5,12 +5,18 @@ The order is the apiserver's own: form, then who, then where. Nothing here has a
 
 import time
 from dataclasses import dataclass, field
+from typing import Final
 
 from certs.errors import PeerRefused
 from certs.peer import PeerCertificate, PeerReader, user_names
+from certs.signed import ROOT
+from certs.standing import Standing
 from stub.front.known import KnownHeads
 from stub.slots import SlotBoard
 from tunnel.aio.stream import TlsFacts
+from tunnel.core import extras
+from tunnel.core.acting import read_acting, split_acting
+from tunnel.core.bearer import carries_bearer
 from tunnel.core.errors import Forbidden, NotFound, Refusal, Unauthorized, WrongCluster
 from tunnel.core.http.body import expects_continue, request_body
 from tunnel.core.http.fields import check_request_fields, lookup, sanitise_request
@@ -24,20 +30,24 @@ from tunnel.core.policy.access import AccessDecisions
 from tunnel.core.wire.pairs import encode_pairs
 from tunnel.kit.document import RulesFile
 
+_CERTIFICATE_NEEDED: Final = (
+    "a client certificate is needed; make a kubeconfig with 'cluster-tunnel kubeconfig'"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who holds a connection, decided once for all its requests; only the certificate's dates are looked at again.
 
     Attributes:
-        identity: from the certificate.
+        identity: from the certificate; without one its user has no name.
         block: the same as a REQUEST carries it, with the client's address.
-        peer: the certificate.
+        peer: the certificate; None for a client who shows none, and whom the cluster tells by a bearer token.
     """
 
     identity: Identity
     block: bytes = field(repr=False)
-    peer: PeerCertificate
+    peer: PeerCertificate | None
 
 
 @dataclass(slots=True)
@@ -54,6 +64,8 @@ class Admitted:
         expects_continue: whether the client waits for a 100 before its body.
         hidden: whether the cluster must look as if it did not exist.
         slot: the slot that stands for the cluster, where the request named one.
+        bearer: whether the client's own bearer token is in the head.
+        acting: whom the client wants to act as, whose fields end the head; None where it asks for itself.
     """
 
     cluster: ClusterId
@@ -65,6 +77,8 @@ class Admitted:
     expects_continue: bool
     hidden: bool = False
     slot: ClusterId | None = None
+    bearer: bool = False
+    acting: Identity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +90,7 @@ class AdmissionRules:
         default_cluster: for requests that name none.
         allow_users, allow_groups: names beginning with `system:` that are let in.
         forward_cookies: whether Cookie and Set-Cookie pass.
+        forward_fingerprint: whether agents are told which certificate a user showed.
     """
 
     domain: str | None = None
@@ -83,6 +98,11 @@ class AdmissionRules:
     allow_users: frozenset[str] = frozenset()
     allow_groups: frozenset[str] = frozenset()
     forward_cookies: bool = False
+    forward_fingerprint: bool = True
+
+
+OWN_TARGETS: Final = ROOT.encode()
+"""Targets below this are the stub's own, whatever cluster SNI or Host name."""
 
 
 class Admission:
@@ -93,6 +113,7 @@ class Admission:
         peers: reads certificates.
         access: who may reach which cluster; None where everybody may.
         slots: names that stand for one of several clusters.
+        standing: says whether a certificate still stands; without it only the dates count.
     """
 
     def __init__(
@@ -101,12 +122,18 @@ class Admission:
         peers: PeerReader,
         access: RulesFile[AccessDecisions] | None = None,
         slots: SlotBoard | None = None,
+        standing: Standing | None = None,
     ) -> None:
         self._rules = rules
         self._peers = peers
         self._access = access
         self._slots = slots
+        self._standing = standing
         self._shapes = Shapes(self._sanitise, REQUEST_SPECIAL, REQUEST_ONCE, REQUEST_NEVER_TWICE)
+        # Judging by names alone, one cannot both keep a token and drop it.
+        self._bearer_shapes = Shapes(
+            self._sanitise_with_bearer, REQUEST_SPECIAL, REQUEST_ONCE, REQUEST_NEVER_TWICE
+        )
         self._heads = KnownHeads()
 
     @property
@@ -118,13 +145,11 @@ class Admission:
         """Return who opened a connection.
 
         Raises:
-            Unauthorized: it shows no certificate, or not a user's.
-            Forbidden: the certificate's names are not let in.
+            Unauthorized: it shows no certificate, and bearer tokens travel to no cluster.
+            Forbidden: it is not a user's certificate, or one whose names are not let in.
         """
         if tls is None or tls.certificate is None:
-            raise Unauthorized(
-                "a client certificate is needed; make a kubeconfig with 'cluster-tunnel kubeconfig'"
-            )
+            return self._nobody(address)
         try:
             peer = self._peers.read(tls.certificate)
             _require_user(peer)
@@ -134,17 +159,26 @@ class Admission:
         identity = Identity(user, groups)
         exceptions = self._rules if self._access is None else self._access.current(time.monotonic())
         check_identity(identity, allow_users=exceptions.allow_users, allow_groups=exceptions.allow_groups)
-        return Caller(identity, _caller_block(identity, address), peer)
+        told = peer.fingerprint if self._rules.forward_fingerprint else ""
+        return Caller(identity, _caller_block(identity, address, told), peer)
+
+    def _nobody(self, address: str) -> Caller:
+        if self._access is None or not self._access.current(time.monotonic()).forwards_some_bearer:
+            raise Unauthorized(_CERTIFICATE_NEEDED)
+        return Caller(Identity(""), encode_pairs(pairs=[(b"address", address.encode())]), None)
 
     def check_dates(self, caller: Caller) -> None:
-        """Refuse a certificate whose time is over; asked for every request, because connections live long.
+        """Refuse a certificate whose time is over or that was revoked; asked for every request, because connections live long.
 
         Raises:
             Unauthorized: its dates do not hold now.
         """
-        now = time.time()
-        if not caller.peer.valid_at(now):
-            raise Unauthorized(caller.peer.problem_at(now) or "the client certificate is not valid now")
+        peer = caller.peer
+        if peer is None:
+            return
+        problem = peer.problem_at(time.time()) if self._standing is None else self._standing.problem(peer)
+        if problem is not None:
+            raise Unauthorized(problem)
 
     def recognise(self, data: bytes, server_name: str | None) -> Admitted | None:
         """Return what is asked in a read whose like was admitted before; None where it has to be parsed.
@@ -154,7 +188,7 @@ class Admission:
             server_name: the SNI of the connection.
         """
         known = self._heads.recognise(data)
-        if known is None:
+        if known is None or known.target.startswith(OWN_TARGETS):
             return None
         try:
             cluster, prefix, target = self._route(known.target, known.host, server_name)
@@ -189,15 +223,32 @@ class Admission:
         body_length = request_body(version_1_1, raw.fields)
         upgrade = requested_upgrade(raw.method, raw.fields)
         waits = expects_continue(version_1_1, raw.fields)
-        fields = self._sanitise(raw.fields)
-        return self._admitted(raw, fields, server_name, body_length, upgrade, waits=waits)
+        others, acting = self._apart(raw.fields)
+        rest = RequestHead(raw.method, raw.target, others)
+        admitted = self._admitted(
+            rest, self._sanitise(others), server_name, body_length, upgrade, waits=waits
+        )
+        if acting:
+            admitted.acting = read_acting(acting)
+            admitted.head = RequestHead(raw.method, admitted.head.target, admitted.head.fields + acting)
+        return admitted
 
     def authorise(self, caller: Caller, admitted: Admitted) -> None:
         """Apply the access rules to what was admitted; asked for every request, because rules change.
 
         Raises:
+            Unauthorized: the client shows no certificate, and no bearer token that travels to this cluster.
             Forbidden: they do not allow it; the message names the rule.
         """
+        if caller.peer is None:
+            # Whose token it is, the cluster tells; rules cannot name who is not known here.
+            if not admitted.bearer:
+                raise Unauthorized(_CERTIFICATE_NEEDED)
+            if admitted.acting is not None:
+                raise Forbidden(
+                    "kubectl --as needs a client certificate: without one nobody here knows who asks"
+                )
+            return
         if self._access is None:
             return
         decisions = self._access.current(time.monotonic())
@@ -206,6 +257,8 @@ class Admission:
             caller.identity, admitted.cluster, head.method, head.target, upgrade=upgrade
         )
         if decision.allowed:
+            if admitted.acting is not None:
+                _check_acting(decisions, caller.identity, admitted, admitted.acting)
             return
         if decisions.rules.hide_clusters and not decision.reaches:
             admitted.hidden = True
@@ -218,8 +271,28 @@ class Admission:
                 f"the access rules do not let you reach the cluster {admitted.cluster!r}: {decision.reason}"
             )
 
+    def _apart(self, fields: list[Field]) -> tuple[list[Field], list[Field]]:
+        """Return the fields to be sanitised, and those of `kubectl --as` where somebody may use that; else the sanitiser refuses
+        them."""
+        if self._access is None or not self._access.current(time.monotonic()).lets_some_impersonate:
+            return fields, []
+        return split_acting(fields)
+
     def _sanitise(self, fields: list[Field]) -> list[Field]:
         return sanitise_request(fields, forward_cookies=self._rules.forward_cookies)
+
+    def _sanitise_with_bearer(self, fields: list[Field]) -> list[Field]:
+        cookies = self._rules.forward_cookies
+        return sanitise_request(fields, forward_authorization=True, forward_cookies=cookies)
+
+    def _with_bearer(self, fields: list[Field], cluster: ClusterId) -> list[Field] | None:
+        """Return what may travel on where that is more than `_sanitise` leaves: a bearer token, to a cluster that wants it."""
+        if self._access is None or not self._access.current(time.monotonic()).forwards_bearer(cluster):
+            return None
+        kept = self._bearer_shapes.quick(fields)
+        if kept is None:
+            kept = self._sanitise_with_bearer(fields)
+        return kept if carries_bearer(kept) else None
 
     def _admitted(
         self,
@@ -233,9 +306,13 @@ class Admission:
     ) -> Admitted:
         hosts = lookup(raw.fields, b"host")
         cluster, prefix, target = self._route(raw.target, hosts[0] if hosts else None, server_name)
-        head = RequestHead(raw.method, target, fields)
         cluster, slot = self._resolve(cluster)
-        return Admitted(cluster, raw.target, prefix, head, body_length, upgrade, waits, slot=slot)
+        more = self._with_bearer(raw.fields, cluster)
+        head = RequestHead(raw.method, target, fields if more is None else more)
+        bearer = more is not None
+        return Admitted(
+            cluster, raw.target, prefix, head, body_length, upgrade, waits, slot=slot, bearer=bearer
+        )
 
     def _resolve(self, name: ClusterId) -> tuple[ClusterId, ClusterId | None]:
         """Return the cluster that a name stands for, and the name itself where that is a slot."""
@@ -267,17 +344,31 @@ class Admission:
         return cluster, b"/clusters/" + by_path.encode() if by_path else b"", rest
 
 
+def _check_acting(
+    decisions: AccessDecisions, identity: Identity, admitted: Admitted, acting: Identity
+) -> None:
+    """Whether the user may act as that other one is for the cluster to say; here only whether it may be asked at all."""
+    head, upgrade = admitted.head, admitted.upgrade is not None
+    if not decisions.may_impersonate(identity, admitted.cluster, head.method, head.target, upgrade=upgrade):
+        raise Forbidden(
+            "kubectl --as is not allowed to you here: no access rule that allows the request has 'impersonate: true'"
+        )
+    check_identity(acting, allow_users=decisions.allow_users, allow_groups=decisions.allow_groups)
+
+
 def _require_user(peer: PeerCertificate) -> None:
     if peer.signed_by == "agent-ca":
         raise Forbidden("this is an agent's certificate; users have certificates of their own")
 
 
-def _caller_block(identity: Identity, address: str) -> bytes:
+def _caller_block(identity: Identity, address: str, fingerprint: str) -> bytes:
     pairs: list[Field] = [(b"user", identity.user.encode())]
     if identity.uid:
         pairs.append((b"uid", identity.uid.encode()))
     pairs += [(b"group", group.encode()) for group in identity.groups]
     for key, values in identity.extra:
         pairs += [(b"extra/" + key.encode(), value.encode()) for value in values]
+    if fingerprint:
+        pairs.append((b"extra/" + extras.CERTIFICATE.encode(), fingerprint.encode()))
     pairs.append((b"address", address.encode()))
     return encode_pairs(pairs=pairs)

@@ -1,5 +1,6 @@
 """Writes one response to a client, with framing of the stub's own, so that no agent can desynchronise a connection."""
 
+import re
 from typing import Final
 
 from tunnel.aio.stream import ByteStream
@@ -17,6 +18,7 @@ from tunnel.core.http.render import field_lines, render_response
 from tunnel.core.wire.exchange import Head
 
 _NEWLINE: Final = 0x0A
+_JSON: Final = re.compile(rb"(?i)(?:\A|\n)content-type: *application/json[;\r ]")
 
 
 class AnswerWriter:
@@ -28,7 +30,16 @@ class AnswerWriter:
         keep_alive: whether the connection may carry another request afterwards.
     """
 
-    __slots__ = ("_chunked", "_stream", "_version_1_1", "at_line_end", "bytes_sent", "keep_alive", "status")
+    __slots__ = (
+        "_chunked",
+        "_has_lines",
+        "_stream",
+        "_version_1_1",
+        "between_lines",
+        "bytes_sent",
+        "keep_alive",
+        "status",
+    )
 
     def __init__(self, stream: ByteStream, *, version_1_1: bool, keep_alive: bool) -> None:
         self._stream = stream
@@ -37,15 +48,17 @@ class AnswerWriter:
         self.keep_alive = keep_alive
         self.status = 0
         self.bytes_sent = 0
-        self.at_line_end = True
-        """Whether a body without a length has just ended a line, or not begun."""
+        self._has_lines = False
+        self.between_lines = False
+        """Whether a body of JSON lines, without a length, has just ended one or not begun. An event of protobuf may end in a newline
+        by chance."""
 
     def start(self, head: Head, lines: bytes) -> None:
         """Write the head of an agent's answer; `lines` are its checked and sanitised fields."""
-        framing = self._framing(head)
+        framing = self._framing(head, lines)
         self._write_head(head.response.status, lines, framing)
 
-    def _framing(self, head: Head) -> int:
+    def _framing(self, head: Head, lines: bytes) -> int:
         if head.bodiless:
             # RFC 9110 8.6: a 204 has no Content-Length, whatever the agent says.
             return head.length if head.length >= 0 and head.response.status != 204 else NONE
@@ -53,6 +66,7 @@ class AnswerWriter:
             return head.length
         if self._version_1_1:
             self._chunked = True
+            self._has_lines = self.between_lines = _JSON.search(lines) is not None
             return CHUNKED
         self.keep_alive = False
         return UNTIL_CLOSE
@@ -62,7 +76,7 @@ class AnswerWriter:
         size = len(data)
         self.bytes_sent += size
         if self._chunked:
-            self.at_line_end = data[-1] == _NEWLINE
+            self.between_lines = self._has_lines and data[-1] == _NEWLINE
             self._stream.write(b"".join((chunk_head(size), data, CHUNK_END)))
         else:
             self._stream.write(data)

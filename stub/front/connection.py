@@ -4,12 +4,16 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-from stub.front.admission import Admitted, Caller
+from certs.peer import PeerCertificate
+from stub.front.admission import OWN_TARGETS, Admitted, Caller
+from stub.front.answer import AnswerWriter
 from stub.front.deadline import Deadline
 from stub.front.exchange import Exchange, Verdict
 from stub.front.known import READ_BYTES
 from stub.front.parser import RequestParser
 from stub.front.quotas import ConnectionCount
+from stub.signing.endpoints import Answer
+from stub.signing.turn import SigningTurn
 from tunnel.aio.stream import ByteStream, StreamHandler
 from tunnel.core import limits
 from tunnel.core.errors import BadRequest, Refusal
@@ -18,7 +22,7 @@ from tunnel.core.http.target import is_version_1_1
 from tunnel.core.identifiers import ClusterId
 
 if TYPE_CHECKING:
-    from stub.front.office import FrontOffice
+    from stub.front.office import FrontOffice, Signing
 
 
 class FrontConnection:
@@ -44,6 +48,7 @@ class FrontConnection:
         self._receiving: Exchange | None = None
         self._current: Exchange | None = None
         self._queue: deque[Exchange] = deque()
+        self._signing: SigningTurn | None = None
         self._early = bytearray()
         self._pipe: StreamHandler | None = None
         self._upgrading = False
@@ -88,7 +93,7 @@ class FrontConnection:
     def stream_ended(self) -> None:
         """The client sends no more. Over TLS that is how clients leave: Go's closes both ways at once and does not wait for an
         answer, so one that is still under way (a watch, above all) is given up, as Go's own server does."""
-        if self._current is None and not self._queue:
+        if self._current is None and not self._queue and self._signing is None:
             self.stream.close()
         else:
             self._lose("it closed the connection")
@@ -112,6 +117,8 @@ class FrontConnection:
         self._lose(str(error) if error else "it closed the connection")
 
     def _lose(self, reason: str) -> None:
+        if self._signing is not None:
+            self._signing.drop()
         exchanges = [self._current, *self._queue]
         self._current, self._receiving = None, None
         self._queue.clear()
@@ -148,11 +155,39 @@ class FrontConnection:
             # It came behind the last request that is answered here. To carry it out all the same would be to believe bytes
             # behind a refusal that ends the connection, and its answer could not be sent.
             return
+        if head.target.startswith(OWN_TARGETS) and self.office.signing is not None:
+            self._begin_signing(head, self.office.signing)
+            return
         exchange = self._new_exchange(head)
         if exchange.admitted is not None:
             self._note_slot(exchange.admitted)
         self._receiving = exchange
         self._take(exchange)
+
+    def _begin_signing(self, head: RequestHead, signing: "Signing") -> None:
+        """A call for a certificate: the last request of its connection, and, so that answers keep their order, its only one."""
+        if self._current is not None or self._queue:
+            self._refuse_connection(BadRequest("a call for a certificate needs a connection of its own"))
+            return
+        try:
+            self.office.require_active()
+        except Refusal as refusal:
+            self._refuse_connection(refusal)
+            return
+        self._ending = True
+        self._deadline.set(self.office.head_seconds)
+        certificate = self.stream.tls.certificate if self.stream.tls is not None else None
+        self._signing = SigningTurn(
+            signing.endpoints, signing.tasks, head, certificate, self.stream.peer, self._signing_answered
+        )
+
+    def _signing_answered(self, answer: Answer) -> None:
+        status, fields, body = answer
+        self._signing = None
+        AnswerWriter(self.stream, version_1_1=True, keep_alive=False).whole(
+            status, fields, body, bodiless=False
+        )
+        self.stream.close()
 
     def _take(self, exchange: Exchange) -> None:
         if self._current is None:
@@ -163,11 +198,17 @@ class FrontConnection:
             self._queue.append(exchange)
 
     def body_received(self, body: bytes) -> None:
-        if self._receiving is not None:
+        if self._signing is not None:
+            self._signing.body_received(body)
+        elif self._receiving is not None:
             self._receiving.body_received(body)
 
     def request_completed(self) -> None:
         self._whole_read = b""  # what follows came with another
+        if self._signing is not None:
+            self._deadline.clear()
+            self._signing.body_completed()
+            return
         exchange, self._receiving = self._receiving, None
         if exchange is not None:
             exchange.body_completed()
@@ -352,8 +393,17 @@ class FrontConnection:
     def idle(self) -> bool:
         """Whether no request is under way."""
         return (
-            self._current is None and not self._queue and self._receiving is None and not self._parser.in_head
+            self._current is None
+            and not self._queue
+            and self._receiving is None
+            and self._signing is None
+            and not self._parser.in_head
         )
+
+    @property
+    def certificate(self) -> PeerCertificate | None:
+        """The certificate of whoever holds it, once that is known."""
+        return self._caller.peer if self._caller is not None else None
 
     def drain(self) -> None:
         """Close as soon as nothing is under way."""

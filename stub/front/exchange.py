@@ -93,6 +93,7 @@ class Exchange:
         "_client_paused",
         "_counted",
         "_current",
+        "_ends_soon",
         "_front",
         "_number",
         "_refusal",
@@ -144,6 +145,7 @@ class Exchange:
         self._client_paused = False
         self._counted = False
         self._current = False
+        self._ends_soon = False
 
     # What the client sends -------------------------------------------------------------------------
 
@@ -309,6 +311,8 @@ class Exchange:
         self._answer.data(data)
         if self._client_paused and self._taken >= limits.SMALL_RESPONSE_BYTES and self._channel is not None:
             self._channel.stream.pause_reading()
+        if self._ends_soon:
+            self._end_watch()
 
     def response_ended(self) -> None:
         self._channel = None
@@ -437,9 +441,12 @@ class Exchange:
         clients go on with the next one where it stopped. Everything else runs on until the grace is over: a `logs -f` that ended
         politely would look complete."""
         admitted = self.admitted
-        if self.phase is not Phase.ANSWERING or admitted is None or not self._answer.at_line_end:
-            return
-        if parse_request_info(self.method, admitted.head.target).verb == "watch":
+        if admitted is not None and parse_request_info(self.method, admitted.head.target).verb == "watch":
+            self._ends_soon = True
+            self._end_watch()
+
+    def _end_watch(self) -> None:
+        if self.phase is Phase.ANSWERING and self._answer.between_lines:
             self._answer.end()
             self._finish("the stub is shutting down")
 

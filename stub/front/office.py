@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from stub.agents.link import AgentLink
@@ -20,6 +21,7 @@ from tunnel.core.identifiers import ClusterId
 if TYPE_CHECKING:
     from stub.front.connection import FrontConnection
     from stub.front.exchange import Exchange
+    from stub.signing.endpoints import SigningEndpoints
 
 RECENTLY_SECONDS: Final = 10.0
 """How long after a cluster's last agent left a client is asked to try again; agents re-dial within seconds."""
@@ -39,6 +41,19 @@ class ActiveCheck(Protocol):
 
     def require_active(self) -> None:
         """Do nothing while it is. Raises Unavailable: it stands by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """What issues certificates.
+
+    Attributes:
+        endpoints: what answers.
+        tasks: owns that work.
+    """
+
+    endpoints: "SigningEndpoints"
+    tasks: asyncio.TaskGroup
 
 
 class FrontOffice:
@@ -80,6 +95,8 @@ class FrontOffice:
         self.draining = False
         self._started_at = self._loop.time()
         self.epoch = 0
+        self.signing: Signing | None = None
+        """What issues certificates; None before the stub serves."""
         self.leadership: ActiveCheck | None = None
         """Asked before each request, where there are several stubs."""
         self.answer_shapes = Shapes(self.sanitise_answer, RESPONSE_SPECIAL)
@@ -110,6 +127,17 @@ class FrontOffice:
         """Return 16 bytes that name a request in every log."""
         return self._audit_prefix + next(self._audit_numbers).to_bytes(8)
 
+    def require_active(self) -> None:
+        """Do nothing while this stub answers requests.
+
+        Raises:
+            Unavailable: it stands by, or is about to stop.
+        """
+        if self.draining:
+            raise Unavailable("this stub is shutting down; try again", retry_after=1, close=True)
+        if self.leadership is not None:
+            self.leadership.require_active()
+
     def find_agent(
         self, cluster: ClusterId, *, hidden: bool = False, avoid: AgentLink | None = None
     ) -> AgentLink:
@@ -122,10 +150,7 @@ class FrontOffice:
             Unavailable: none is connected, or this stub stands by or is about to stop.
             NotFound: no agent of that cluster was ever connected, so the id may be wrong.
         """
-        if self.draining:
-            raise Unavailable("this stub is shutting down; try again", retry_after=1, close=True)
-        if self.leadership is not None:
-            self.leadership.require_active()
+        self.require_active()
         if hidden:
             raise self._never_seen(cluster)
         link = self._registry.pick(cluster, avoid)

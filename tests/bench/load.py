@@ -35,7 +35,7 @@ CONNECTING: Final = 32
 ASK_SECONDS: Final = 60.0
 
 
-class NotServed(Exception):
+class NotServed(ConnectionError):
     """A request was not answered as it should be."""
 
 
@@ -162,7 +162,7 @@ class Users:
         times: list[float] = []
         failures: list[str] = []
         started = time.perf_counter()
-        async with asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(seconds + ASK_SECONDS), asyncio.TaskGroup() as tasks:
             for _ in range(clients):
                 tasks.create_task(self._keep_asking(started + seconds, fresh, times, failures))
         took = time.perf_counter() - started
@@ -186,13 +186,15 @@ class Users:
                 if (status := await user.ask(request)) != 200:
                     raise NotServed(f"status {status}")
                 times.append((time.perf_counter() - began) * 1e3)
-            except (OSError, NotServed) as error:
+            except OSError as error:
                 failures.append(str(error))
                 user = None
                 await asyncio.sleep(0.01)
             if fresh and user is not None:
                 user.transport.close()
                 user = None
+        if user is not None:
+            user.transport.close()
 
     async def down(self, mib: int) -> Mapping[str, object]:
         """Download once."""

@@ -120,14 +120,22 @@ class Worker:
         Raises:
             BenchFailed: the worker reports an error, or ended.
         """
+        self.send(**command)
+        return self.result()
+
+    def send(self, **command: object) -> None:
+        """Send a command whose result is not waited for. Raises BenchFailed."""
         try:
             _pipe(self._process.stdin).write(json.dumps(command) + "\n")
             _pipe(self._process.stdin).flush()
         except BrokenPipeError:
             raise BenchFailed(f"{self._module} has ended; see what it wrote above") from None
+
+    def result(self) -> dict[str, Any]:
+        """Wait for the next result. Raises BenchFailed."""
         line = _pipe(self._process.stdout).readline()
         if not line:
-            raise BenchFailed(f"{self._module} ended within {command}; see what it wrote above")
+            raise BenchFailed(f"{self._module} ended; see what it wrote above")
         result: dict[str, Any] = json.loads(line)
         if "error" in result:
             raise BenchFailed(f"{self._module}: {result['error']}")

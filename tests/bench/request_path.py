@@ -9,12 +9,14 @@ calls and OpenSSL, which only a run over real connections shows (docs/benchmarks
 import argparse
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
 from agent.ceiling import Ceiling
 from agent.channels import Channel, ChannelPool
+from agent.facts.vitals import Vitals
 from agent.inspection import Inspection
 from agent.session import AgentLink as AgentSide
 from agent.session import Fence
@@ -123,22 +125,23 @@ def agent_side(loop: asyncio.AbstractEventLoop, tasks: asyncio.TaskGroup) -> Cal
         return ChannelPool(stub, dial, tasks, floor=1, limit=1)
 
     link = AgentSide(
-        settings,
-        cast("Any", pool),
-        inspection,
-        credential,
-        Fence(),
-        b"https://10.0.0.1:6443",
-        make_channels,
-        tasks,
-        "s",
+        settings=settings,
+        upstream=cast("Any", pool),
+        vitals=Vitals(),
+        inspection=inspection,
+        credential=credential,
+        fence=Fence(),
+        upstream_origin=b"https://10.0.0.1:6443",
+        make_channels=make_channels,
+        tasks=tasks,
+        address="s",
     )
     link.runner.stream_opened(cast("Any", session))
     near = StubSession(StubHello("i", token="t"), 0.0)
     link.runner.stream_received(memoryview(near.output()))
     link.runner.flush()
     near.receive(b"".join(session.written), 0.0)
-    request = _captured_request()
+    request = captured_request()
     numbers = iter(range(1, 2**40))
     answer = (
         b"HTTP/1.1 200 OK\r\n"
@@ -177,7 +180,8 @@ class _OneConnection:
     def connection_gone(self, connection: UpstreamConnection) -> None: ...
 
 
-def _captured_request() -> Any:
+def captured_request() -> Any:
+    """Return a request as it travels on a lane."""
     from tunnel.core.http.message import RequestHead
     from tunnel.core.wire.exchange import Request
     from tunnel.core.wire.pairs import encode_pairs
@@ -196,27 +200,38 @@ def timed(once: Callable[[], None], requests: int) -> float:
     return (time.process_time() - started) / requests * 1e6
 
 
-async def main() -> None:
-    """Measure both sides in turns, so that the machine's noise hits both."""
+@asynccontextmanager
+async def prepared(side: str) -> AsyncIterator[Callable[[], None]]:
+    """Give the function that takes one request through `stub` or `agent`, while the block runs."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.TaskGroup() as tasks:
+        once = stub_side(loop) if side == "stub" else agent_side(loop, tasks)
+        for _ in range(5):
+            await asyncio.sleep(0)  # the agent dials its channel
+        yield once
+
+
+async def measure(requests: int, rounds: int) -> dict[str, float]:
+    """Return the microseconds of each side, the best of the rounds, in turns so that the machine's noise hits both."""
+    best = {"stub": float("inf"), "agent": float("inf")}
+    for _ in range(rounds):
+        # A fresh pair each round: nobody returns the lane's credit here, which lasts for 16 MiB of requests.
+        for side in best:
+            async with prepared(side) as once:
+                best[side] = min(best[side], timed(once, requests))
+    return best
+
+
+def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--requests", type=int, default=3000)
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
-    loop = asyncio.get_running_loop()
-    best = {"stub": float("inf"), "agent": float("inf")}
-    for _ in range(options.rounds):
-        # A fresh pair each round: nobody returns the lane's credit here, which lasts for 16 MiB of requests.
-        best["stub"] = min(best["stub"], timed(stub_side(loop), options.requests))
-        async with asyncio.TaskGroup() as tasks:
-            once = agent_side(loop, tasks)
-            for _ in range(5):
-                await asyncio.sleep(0)
-            best["agent"] = min(best["agent"], timed(once, options.requests))
-    for side, microseconds in best.items():
+    for side, microseconds in asyncio.run(measure(options.requests, options.rounds)).items():
         print(f"{side:<6} {microseconds:6.1f} µs a request")
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

@@ -1,242 +1,209 @@
-"""The whole path over real connections: this process is the users, the rest are real stub, agent and upstream processes.
+"""The whole path over real processes: one round of every figure, with users in Python and nothing else on the machine.
 
-    python -m tests.bench.whole_path [--seconds N]
+    python -m tests.bench.whole_path [--seconds N] [TEST...]
 
-The users are Python too and take most of the machine, so requests a second say little; what a request, a byte and an idle watch
-cost the stub and the agent is read from the kernel's accounts of their processes.
+Prints what a round recorded as JSON. The figures have the names that the outside program of `--peers` gives them
+(tests/bench/peers.py), so that one page shows either.
 """
 
 import argparse
-import asyncio
-import os
-import ssl
-import subprocess
+import json
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
-TICKS = os.sysconf("SC_CLK_TCK")
-PAGE = os.sysconf("SC_PAGE_SIZE")
-GET = b"GET /api/v1/namespaces/default/pods?limit=500 HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\nUser-Agent: kubectl/v1.33.1\r\nKubectl-Command: kubectl get\r\n\r\n"
+from tests.bench.installation import Installation, installation, make_folder
+from tests.bench.processes import BenchFailed, Worker, allow_open_files, free_port, worker
+
+Figures = dict[str, Any]
+Round = dict[str, Figures]
+
+SIDES: Final = ("public", "inner")
+
+GETS: Final[Mapping[str, tuple[int, bool, str, int]]] = {
+    "get1": (1, False, "", 0),
+    "get16": (16, False, "", 0),
+    "get64": (64, False, "", 0),
+    "fresh8": (8, True, "", 0),
+    "get4_beside_4bulk": (4, False, "bulk", 4),
+    "get4_beside_10stalled": (4, False, "stalled", 10),
+    "get4_beside_50follow": (4, False, "follow", 50),
+}
+"""Clients, a connection for each request, and which streams run beside them."""
+
+IDLE_WATCHES: Final = 1000
+STALLED: Final = 100
+ROUND_TRIP_MILLISECONDS: Final = 100.0
+BURST: Final = 100
 
 
-class Side:
-    """A process under measurement."""
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A running tunnel and those who use it.
 
-    def __init__(self, name: str, process: "subprocess.Popen[str]") -> None:
-        self.name = name
-        self.process = process
+    Attributes:
+        tunnel: what is measured.
+        users: ask.
+        others: hold streams meanwhile, in a process of their own.
+        seconds: how long a figure of requests is measured.
+        mib: how much is downloaded; half of it is uploaded.
+    """
 
-    def cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+    tunnel: Installation
+    users: Worker
+    others: Worker
+    seconds: float
+    mib: int
 
-    def resident_bytes(self) -> int:
-        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * PAGE
+    def cpu(self) -> list[float]:
+        """Return the CPU seconds of both sides."""
+        return [each.cpu_seconds() for each in self.tunnel.sides]
+
+    def resident(self) -> list[float]:
+        """Return the resident MiB of both sides."""
+        return [each.resident_mib() for each in self.tunnel.sides]
+
+
+def _spent(before: Sequence[float], after: Sequence[float], unit: str, scale: float) -> Figures:
+    return {f"{name}_{unit}": (b - a) * scale for name, a, b in zip(SIDES, before, after, strict=True)}
+
+
+def _rest(bench: Bench) -> Figures:
+    return dict(zip((f"{name}_rss" for name in SIDES), bench.resident(), strict=True))
+
+
+def _get(bench: Bench, name: str) -> Figures:
+    clients, fresh, kind, count = GETS[name]
+    if kind:
+        bench.others.ask(do="hold", kind=kind, count=count)
+    before = bench.cpu()
+    figures = bench.users.ask(do="get", clients=clients, seconds=bench.seconds, fresh=fresh)
+    figures |= _spent(before, bench.cpu(), "us_per_request", 1e6 / max(figures["requests"], 1))
+    if kind:
+        figures["beside_mb_per_second"] = bench.others.ask(do="release")["mb_per_second"]
+    return figures
+
+
+def _transfer(bench: Bench, name: str) -> Figures:
+    before = bench.cpu()
+    figures = bench.users.ask(do=name, mib=bench.mib if name == "down" else bench.mib // 2)
+    return figures | _spent(before, bench.cpu(), "cpu_s_per_gb", 1e9 / figures["bytes"])
+
+
+def _held(bench: Bench, kind: str, count: int) -> Figures:
+    before = bench.resident()
+    figures = bench.others.ask(do="hold", kind=kind, count=count)
+    figures |= _spent(before, bench.resident(), "kib_per_stream", 1024 / count)
+    bench.others.ask(do="release")
+    return figures
+
+
+def _idle(bench: Bench, name: str) -> Figures:
+    return _held(bench, "watch", IDLE_WATCHES)
+
+
+def _stalled(bench: Bench, name: str) -> Figures:
+    return _held(bench, "stalled", STALLED)
+
+
+TESTS: Final[Mapping[str, Callable[[Bench, str], Figures]]] = {
+    **dict.fromkeys(GETS, _get),
+    "down": _transfer,
+    "up": _transfer,
+    "idle": _idle,
+    "stalled": _stalled,
+}
+DISTANCE: Final = "distance"
+OWN: Final = ("stalled", DISTANCE)
+"""What the outside program does not measure."""
+ALL: Final = (*TESTS, DISTANCE)
+
+
+def measure(folder: Path, tests: Sequence[str], seconds: float, mib: int) -> Round:
+    """Return one round.
+
+    Args:
+        folder: as `make_folder` leaves it.
+        tests: of ALL.
+        seconds, mib: see `Bench`.
+
+    Raises:
+        BenchFailed: something did not work.
+    """
+    results: Round = {}
+    near = [name for name in TESTS if name in tests]
+    if near:
+        with installation(folder) as tunnel, users_of(tunnel, seconds, mib) as bench:
+            results["rest"] = _rest(bench)
+            for name in near:
+                results[name] = TESTS[name](bench, name)
+                print(f"    {name}", file=sys.stderr, flush=True)
+            results["end"] = _rest(bench) | {"alive": all(each.alive for each in tunnel.sides)}
+    if DISTANCE in tests:
+        results[DISTANCE] = _distance(folder, seconds, mib)
+    return results
 
 
 @contextmanager
-def running(*command: object) -> "Iterator[subprocess.Popen[str]]":
-    """Run a child until the block ends."""
-    process = subprocess.Popen(
-        [str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait()
+def users_of(tunnel: Installation, seconds: float, mib: int) -> Any:
+    """Start the users of a tunnel until the block ends."""
+    with (
+        worker("load", tunnel.port, tunnel.folder) as users,
+        worker("load", tunnel.port, tunnel.folder) as others,
+    ):
+        yield Bench(tunnel, users, others, seconds, mib)
 
 
-def tunnel(*words: object) -> list[object]:
-    return [sys.executable, "-m", "tunnel", *words]
-
-
-class Tunnel:
-    """Stub, agent and upstream, and a context for users."""
-
-    def __init__(self, stack: ExitStack, folder: Path) -> None:
-        for words in (
-            ["init"],
-            ["server", "--host", "localhost"],
-            ["agent", "bench"],
-            ["user", "alice", "-g", "devs"],
+def _distance(folder: Path, seconds: float, mib: int) -> Figures:
+    """Measure through a relay between agent and stub that adds a round trip."""
+    port = free_port()
+    with worker("relay", port, ROUND_TRIP_MILLISECONDS) as relay:
+        agent_port = int(relay.first_line())
+        with (
+            installation(folder, port, agent_port=agent_port) as tunnel,
+            users_of(tunnel, seconds, mib) as bench,
         ):
-            subprocess.run(
-                [*map(str, tunnel("certs", *words, "--dir", folder))], check=True, capture_output=True
-            )
-        upstream = stack.enter_context(
-            running(
-                sys.executable, "-m", "tests.bench.upstream", folder / "server.crt", folder / "server.key"
-            )
-        )
-        assert upstream.stdout is not None
-        upstream_port = int(upstream.stdout.readline())
-        self.port = _free_port()
-        token = folder / "token"
-        token.write_text("x" * 900)
-        self.stub = Side(
-            "stub",
-            stack.enter_context(
-                running(
-                    *tunnel(
-                        "stub",
-                        "--listen",
-                        f"127.0.0.1:{self.port}",
-                        "--admin-listen",
-                        "off",
-                        "--ca-dir",
-                        folder,
-                        "--default-cluster",
-                        "bench",
-                        "--audit",
-                        folder / "audit.log",
-                    )
-                )
-            ),
-        )
-        self.agent = Side(
-            "agent",
-            stack.enter_context(
-                running(
-                    *tunnel(
-                        "agent",
-                        "--stub",
-                        f"localhost:{self.port}",
-                        "--cert",
-                        folder / "agent-bench.crt",
-                        "--key",
-                        folder / "agent-bench.key",
-                        "--ca",
-                        folder / "server-ca.crt",
-                        "--upstream",
-                        f"https://localhost:{upstream_port}",
-                        "--upstream-ca",
-                        folder / "server-ca.crt",
-                        "--token-file",
-                        token,
-                    )
-                )
-            ),
-        )
-        self.context = ssl.create_default_context(cafile=str(folder / "server-ca.crt"))
-        self.context.load_cert_chain(folder / "user-alice.crt", folder / "user-alice.key")
-
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection(
-            "127.0.0.1", self.port, ssl=self.context, server_hostname="localhost", limit=2**22
-        )
-
-    async def ready(self) -> None:
-        """Return once a request is answered."""
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                reader, writer = await self.connect()
-                if await get(reader, writer) == 200:
-                    writer.close()
-                    return
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise
-            await asyncio.sleep(0.1)
+            first, again = (bench.users.ask(do="burst", count=BURST) for _ in range(2))
+            return {
+                "up_mb_per_second": bench.users.ask(do="up", mib=mib // 4)["mb_per_second"],
+                "burst_p99_ms": again["p99_ms"],
+                "first_burst_p99_ms": first["p99_ms"],
+                **_beside_an_upload(bench),
+            }
 
 
-async def get(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
-    """Ask for the list once and return the status."""
-    writer.write(GET)
-    head = await reader.readuntil(b"\r\n\r\n")
-    await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
-    return int(head[9:12])
+def _beside_an_upload(bench: Bench) -> Figures:
+    with worker("load", bench.tunnel.port, bench.tunnel.folder) as uploading:
+        uploading.send(do="up", mib=bench.mib)
+        beside = bench.users.ask(do="get", clients=4, seconds=bench.seconds)
+        return {"get_beside_up_p50_ms": beside["p50_ms"], "get_beside_up_p99_ms": beside["p99_ms"]}
 
 
-async def get_for(path: Tunnel, seconds: float, users: int) -> str:
-    """Keep `users` connections busy."""
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-
-    async def user() -> None:
-        reader, writer = await path.connect()
-        while (started := time.perf_counter()) < end:
-            assert await get(reader, writer) == 200
-            times.append(time.perf_counter() - started)
-        writer.close()
-
-    before = [side.cpu_seconds() for side in (path.stub, path.agent)]
-    await asyncio.gather(*(user() for _ in range(users)))
-    spent = [side.cpu_seconds() - b for side, b in zip((path.stub, path.agent), before, strict=True)]
-    times.sort()
-    per_request = "  ".join(
-        f"{side.name} {1e6 * cpu / len(times):5.0f} µs"
-        for side, cpu in zip((path.stub, path.agent), spent, strict=True)
-    )
-    return (
-        f"{users:3} users   {len(times) / seconds:7.0f} requests/s   p50 {1e3 * times[len(times) // 2]:6.2f} ms   "
-        f"p99 {1e3 * times[int(len(times) * 0.99)]:6.2f} ms   CPU a request: {per_request}"
-    )
-
-
-async def download(path: Tunnel, size: int) -> str:
-    """Fetch `size` bytes once."""
-    reader, writer = await path.connect()
-    before = [side.cpu_seconds() for side in (path.stub, path.agent)]
-    started = time.perf_counter()
-    writer.write(GET.replace(b"/api/v1/namespaces/default/pods?limit=500", b"/bulk?%d" % size))
-    await reader.readuntil(b"\r\n\r\n")
-    left = size
-    while left:
-        left -= len(await reader.read(2**20))
-    seconds = time.perf_counter() - started
-    writer.close()
-    spent = [side.cpu_seconds() - b for side, b in zip((path.stub, path.agent), before, strict=True)]
-    return f"download    {size / seconds / 1e6:7.0f} MB/s   CPU a GB: stub {spent[0] / size * 1e9:5.2f} s  agent {spent[1] / size * 1e9:5.2f} s"
-
-
-async def idle(path: Tunnel, watches: int) -> str:
-    """Hold silent watches."""
-    before = [side.resident_bytes() for side in (path.stub, path.agent)]
-    held = []
-    for _ in range(watches):
-        reader, writer = await path.connect()
-        writer.write(GET.replace(b"/api/v1/namespaces/default/pods?limit=500", b"/watch"))
-        await reader.readuntil(b"BOOKMARK")
-        held.append(writer)
-    grown = [side.resident_bytes() - b for side, b in zip((path.stub, path.agent), before, strict=True)]
-    for writer in held:
-        writer.close()
-    return f"{watches:4} watches   memory each: stub {grown[0] / watches / 1024:5.0f} KiB  agent {grown[1] / watches / 1024:5.0f} KiB"
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-async def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--mib", type=int, default=512)
-    parser.add_argument("--watches", type=int, default=500)
+    parser.add_argument("tests", nargs="*", metavar="TEST", help=f"some of {', '.join(ALL)}; default: all")
+    parser.add_argument("--seconds", type=float, default=3.0, help="for each figure of requests")
+    parser.add_argument("--mib", type=int, default=1024, help="how much to download")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        path = Tunnel(stack, Path(folder))
-        await path.ready()
-        rest = [side.resident_bytes() / 2**20 for side in (path.stub, path.agent)]
-        print(f"at rest     stub {rest[0]:.0f} MiB  agent {rest[1]:.0f} MiB")
-        for users in (1, 16, 64):
-            print(await get_for(path, options.seconds, users), flush=True)
-        print(await download(path, options.mib * 2**20), flush=True)
-        print(await idle(path, options.watches), flush=True)
+    if unknown := set(options.tests) - set(ALL):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    allow_open_files()
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            make_folder(Path(name))
+            found = measure(Path(name), options.tests or ALL, options.seconds, options.mib)
+    except BenchFailed as error:
+        print(f"whole_path: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(found, indent=1))
+    return 0
 
 
 if __name__ == "__main__":
-    import uvloop
-
-    uvloop.run(main())
+    sys.exit(main())

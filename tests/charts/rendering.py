@@ -23,7 +23,7 @@ KUBERNETES = "1.34.0"
 
 needs_helm = pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not on PATH")
 
-Values = Mapping[str, Any]
+Values = dict[str, Any]
 Manifest = dict[str, Any]
 S = TypeVar("S")
 
@@ -49,7 +49,7 @@ def helm(command: str, chart: str, values: Values, *more: str) -> subprocess.Com
     where = [str(CHARTS / chart)] if command == "lint" else ["release", str(CHARTS / chart)]
     arguments = ["helm", command, *where, "--namespace", NAMESPACE, "--kube-version", KUBERNETES, "-f", "-"]
     return subprocess.run(
-        [*arguments, *more], input=yaml.safe_dump(dict(values)), capture_output=True, text=True, timeout=30
+        [*arguments, *more], input=yaml.safe_dump(values), capture_output=True, text=True, timeout=30
     )
 
 

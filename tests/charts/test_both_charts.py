@@ -146,7 +146,9 @@ def test_kubelets_ask_the_admin_port(chart: str) -> None:
 @needs_helm
 @both
 def test_other_settings_make_other_pods_and_rules_do_not(chart: str) -> None:
-    rules = {STUB: {"access": {"default": "deny"}}, AGENT: {"ceiling": {"readOnly": True}}}[chart]
+    rules: dict[str, Any] = {STUB: {"access": {"default": "deny"}}, AGENT: {"ceiling": {"readOnly": True}}}[
+        chart
+    ]
 
     def mark(**values: Any) -> str:
         return str(render(chart, **values).template["metadata"]["annotations"]["cluster-tunnel/settings"])
@@ -158,10 +160,11 @@ def test_other_settings_make_other_pods_and_rules_do_not(chart: str) -> None:
 @needs_helm
 @both
 def test_names_are_names_however_long_the_releases_is(chart: str) -> None:
-    more = {"agentService": {"enabled": True}, "access": {"default": "deny"}}
-    rendered = render(
-        chart, fullnameOverride="x" * 90, **(more if chart == STUB else {"ceiling": {"readOnly": True}})
-    )
+    more: dict[str, dict[str, Any]] = {
+        STUB: {"agentService": {"enabled": True}, "access": {"default": "deny"}},
+        AGENT: {"ceiling": {"readOnly": True}},
+    }
+    rendered = render(chart, fullnameOverride="x" * 90, **more[chart])
     for manifest in rendered.manifests:
         if manifest["kind"] not in ("ClusterRole", "ClusterRoleBinding"):
             assert re.fullmatch(r"[a-z0-9-]{1,63}", manifest["metadata"]["name"]), manifest["kind"]

@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -229,7 +230,7 @@ def test_one_stub_alone_has_no_disruption_budget(replicas: int, budgets: int) ->
 
 
 @pytest.mark.parametrize("values", [{}, ALL_VALUES, {"service": {"type": "NodePort", "nodePort": 30443}}])
-def test_helm_has_nothing_to_complain_about(values: dict[str, object]) -> None:
+def test_helm_has_nothing_to_complain_about(values: dict[str, Any]) -> None:
     least = {"image": {"repository": "example.com/ct"}, "certificates": {"existingSecret": "certificates"}}
     done = helm("lint", STUB, least | values, "--strict")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -25,6 +25,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="localhost/busybox:1",
         help="an image with a shell and busybox that its nodes have or can pull, such as docker.io/library/busybox:1",
     )
+    group.addoption(
+        "--tunnel-image",
+        metavar="NAME:TAG",
+        help="the project's own image, where its nodes have or can pull it",
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

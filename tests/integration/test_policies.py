@@ -65,7 +65,12 @@ async def test_a_refused_request_is_audited_with_its_cluster(parts: Tunnel, file
     await (await parts.connect()).ask(f"DELETE {POD}")
     (line,) = parts.audit.read_text().splitlines()
     entry = json.loads(line)
-    assert (entry["cluster"], entry["user"], entry["verb"], entry["code"]) == ("blue", "jane", "delete", 403)
+    assert (entry["user"]["username"], entry["verb"], entry["responseStatus"]["code"]) == (
+        "jane",
+        "delete",
+        403,
+    )
+    assert entry["annotations"]["cluster-tunnel/cluster"] == "blue"
 
 
 async def test_a_user_whom_no_rule_names_does_not_reach_the_cluster(parts: Tunnel, file: Path) -> None:

@@ -13,3 +13,6 @@ ADDRESS: Final = PREFIX + "client-address"
 
 REQUEST: Final = PREFIX + "request-id"
 """The request's id in every log of the tunnel, which is its Audit-ID too."""
+
+ORIGINAL_USER: Final = PREFIX + "original-user"
+"""Who it was that asked to act as somebody else (`kubectl --as`)."""

@@ -7,6 +7,7 @@ import asyncio
 from collections import deque
 from typing import Any, cast
 
+from agent.audit import AuditLog
 from agent.ceiling import Ceiling
 from agent.channels import Channel, ChannelPool, Speaker
 from agent.facts.vitals import Vitals
@@ -16,6 +17,7 @@ from agent.settings import AgentSettings
 from agent.upstream.connection import UpstreamConnection
 from agent.upstream.credential import Credential, StaticToken
 from agent.upstream.pool import Borrower, UpstreamPool
+from agent.upstream.tokens import AccountTokens
 from tests.unit.fakes import FakeStream
 from tunnel.core.channel.stub_side import (
     ResponseAborted,
@@ -186,6 +188,8 @@ class Agent:
     Args:
         credential: the cluster's own.
         tasks: owns renewals; without one nothing is renewed.
+        accounts: the credentials of users that act as service accounts.
+        audit: hears of every request.
     """
 
     def __init__(
@@ -195,12 +199,15 @@ class Agent:
         tasks: asyncio.TaskGroup | None = None,
         fence: Fence | None = None,
         channels_limit: int = 8,
+        accounts: AccountTokens | None = None,
+        audit: AuditLog | None = None,
     ) -> None:
         self.upstreams = Upstreams()
         self.channels = Channels()
         self.vitals = Vitals(milliseconds=2.7)
         credential = credential or StaticToken("token-1")
-        inspection = Inspection(Ceiling(impersonate=True), credential, b"10.0.0.1:6443")
+        ceiling = Ceiling(impersonate=accounts is None)
+        inspection = Inspection(ceiling, credential, b"10.0.0.1:6443", accounts=accounts)
         settings = cast("AgentSettings", _Settings(channels_limit))
         self.link = AgentLink(
             settings,
@@ -213,6 +220,7 @@ class Agent:
             lambda stub: cast("ChannelPool", self.channels),
             cast("asyncio.TaskGroup", tasks),
             "stub.example.com:8443",
+            audit,
         )
         self.stream = FakeStream()
         self.core = StubSession(STUB, asyncio.get_running_loop().time())

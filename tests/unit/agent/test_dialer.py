@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from agent import dialer
+from agent import dialer, enrolment_parts
 from agent.dialling import road
 from agent.settings import AgentSettings
 from agent.upstream.credential import NoToken, StaticToken
@@ -88,16 +88,16 @@ async def network(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Network:
     network = Network()
     monkeypatch.setattr(road, "resolve", network.resolve)
     monkeypatch.setattr(road, "dial_tls", network.dial)
-    monkeypatch.setattr(dialer, "agent_context", lambda *_: None)
+    monkeypatch.setattr(enrolment_parts, "agent_context", lambda *_: None)
     monkeypatch.setattr(random, "random", lambda: 1.0)
     return network
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> AgentSettings:
-    return AgentSettings(
-        stub=(STUB_ADDRESS,), cert=tmp_path, key=tmp_path, ca=tmp_path, name="a", drain_grace=30
-    )
+    file = tmp_path / "pem"
+    file.touch()
+    return AgentSettings(stub=(STUB_ADDRESS,), cert=file, key=file, ca=file, name="a", drain_grace=30)
 
 
 class NeverAnswers(UpstreamTarget):
@@ -250,6 +250,19 @@ async def test_draining_ends_with_the_last_request(running: Running, network: Ne
     await clock.advance(10)
     assert not draining.done()
     network.cancel(request(1))
+    await draining
+
+
+async def test_draining_waits_until_the_stub_has_all_that_was_written(
+    running: Running, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = asyncio.Event()
+    (link,) = running.agent.links
+    monkeypatch.setattr(link.channels, "finish", lambda reason: taken.wait())
+    draining = asyncio.get_running_loop().create_task(running.agent.drain(30))
+    await settle()
+    assert not draining.done()
+    taken.set()
     await draining
 
 

@@ -6,10 +6,10 @@ import pytest
 
 from agent.ceiling import Ceiling
 from agent.inspection import Inspection
-from agent.upstream.credential import StaticToken
+from agent.upstream.credential import NoToken, StaticToken
 from tests.unit.agent.parts import request, upload
 from tunnel.core import limits
-from tunnel.core.errors import BadRequest, Forbidden, HeadTooLarge, MethodNotAllowed, Refusal
+from tunnel.core.errors import BadRequest, Forbidden, HeadTooLarge, MethodNotAllowed, Refusal, Unauthorized
 from tunnel.core.http.message import Field
 from tunnel.core.http.upgrade import Upgrade
 from tunnel.core.wire.exchange import Request
@@ -124,6 +124,63 @@ def test_repeated_shapes_of_heads_are_judged_alike() -> None:
 def test_a_request_is_checked_as_if_nobody_had(refusal: type[Refusal], changes: dict[str, Any]) -> None:
     with pytest.raises(refusal):
         rendered(request(**changes))
+
+
+# Other modes -------------------------------------------------------------------------------------
+
+
+def test_the_apiserver_is_told_a_requests_id_where_the_owner_says_so() -> None:
+    ceiling = Ceiling(impersonate=True, extra=frozenset({"request"}))
+    inspection = Inspection(ceiling, StaticToken("t"), b"h")
+    for audit, text in ((AUDIT, b"00010203-0405-0607-0809-0a0b0c0d0e0f"), (bytes(16), b"00000000-0000")):
+        _, lines = inspection.check(request(audit=audit))
+        assert b"Impersonate-Extra-cluster-tunnel%2frequest-id: " + text in lines
+
+
+def passed_through(asked: Request) -> bytes:
+    ceiling = Ceiling(impersonate=False, bearer=True)
+    inspection = Inspection(ceiling, NoToken(), b"10.0.0.1:6443", bearer=True)
+    upgrade, lines = inspection.check(asked)
+    return inspection.render(asked, lines, upgrade, 0.0)
+
+
+TOKEN: Field = (b"Authorization", b"Bearer users-own")
+NOBODY = b"address\x00192.0.2.1"
+
+
+@pytest.mark.parametrize("caller", [NOBODY, b"user\0alice\0group\0devs\0address\x00192.0.2.1"])
+def test_a_token_that_passes_through_is_kept_and_nothing_of_the_agents_is_added(caller: bytes) -> None:
+    assert passed_through(
+        request(fields=[(b"X-Remote-User", b"root"), TOKEN], audit=AUDIT, caller=caller)
+    ) == (
+        b"GET /api HTTP/1.1\r\n"
+        b"Host: 10.0.0.1:6443\r\n"
+        b"Authorization: Bearer users-own\r\n"
+        b"X-Forwarded-For: 192.0.2.1\r\n"
+        b"Audit-ID: 00010203-0405-0607-0809-0a0b0c0d0e0f\r\n\r\n"
+    )
+
+
+def test_a_websockets_token_passes_through_where_it_stands() -> None:
+    protocols = b"base64url.bearer.authorization.k8s.io.dG9rZW4, v5.channel.k8s.io"
+    fields = [(b"Sec-WebSocket-Key", b"x"), (b"Sec-WebSocket-Protocol", protocols)]
+    assert b"\r\nSec-WebSocket-Protocol: " + protocols in passed_through(request(fields=fields, upgrade=True))
+
+
+@pytest.mark.parametrize(
+    "fields", [[], [(b"Authorization", b"Basic YTpi")], [TOKEN, (b"Connection", b"authorization")]]
+)
+@pytest.mark.parametrize("caller", [NOBODY, b"user\0alice"])
+def test_without_a_token_of_its_own_a_request_is_nobodys(fields: list[Field], caller: bytes) -> None:
+    """It would run as system:anonymous, and its user wonder."""
+    with pytest.raises(Unauthorized, match="bearer: forward"):
+        passed_through(request(fields=fields, caller=caller))
+
+
+def test_who_asks_is_not_told_where_it_cannot_be_read() -> None:
+    inspection = Inspection(Ceiling(impersonate=True), StaticToken("t"), b"h")
+    assert inspection.caller(request(caller=b"user")) is None
+    assert inspection.account(request()) is None
 
 
 # Upgrades ----------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import argparse
 import socket
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,6 +93,53 @@ def test_other_contradictions_are_refused_naming_both() -> None:
         replace(SETTINGS, channels_floor=9, channels_limit=8)
     with pytest.raises(UsageError, match="--stub is missing"):
         replace(SETTINGS, stub=())
+
+
+# The mode ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"mode": "tokenrequest"}, "--mode tokenrequest needs --accounts"),
+        ({"accounts": FILE}, "--accounts goes with --mode tokenrequest, and --mode is impersonate"),
+        (
+            {"mode": "token", "impersonate_extra": ("address",)},
+            "--impersonate-extra goes with --mode impersonate",
+        ),
+    ],
+)
+def test_what_a_mode_needs_or_does_not_know_is_said(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        replace(SETTINGS, **given)
+
+
+def test_extras_are_named_one_by_one() -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser, AgentSettings)
+    given = [
+        "--stub",
+        "s:1",
+        "--state",
+        ".",
+        "--impersonate-extra",
+        "address",
+        "--impersonate-extra",
+        "request",
+    ]
+    settings = load(AgentSettings, parser.parse_args(given), {})
+    assert settings.impersonate_extra == ("address", "request")
+    with pytest.raises(UsageError, match="'name' is none of certificate, address, request"):
+        load(AgentSettings, parser.parse_args([*given, "--impersonate-extra", "name"]), {})
+
+
+def test_whoever_only_passes_tokens_through_needs_none(tmp_path: Path, account: Path) -> None:
+    through = replace(SETTINGS, mode="passthrough")
+    by_url = with_defaults(replace(through, upstream="https://x"), POD)
+    assert by_url.token_file is None
+    bare = with_defaults(through, POD, tmp_path / "none")
+    assert (bare.token_file, bare.upstream_ca) == (None, tmp_path / "none" / "ca.crt")
+    assert with_defaults(through, POD, account).token_file == account / "token"
 
 
 # The proxy -----------------------------------------------------------------------------------------

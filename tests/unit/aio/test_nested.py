@@ -21,12 +21,14 @@ class Owner:
         self.calls: list[str] = []
         self.error: Exception | None = None
         self.pauses = False
+        self.overwrites = bytearray()
 
     def stream_opened(self, stream: PlainStream) -> None:
         self.stream = stream
 
     def stream_received(self, data: memoryview) -> None:
         self.data += data
+        self.overwrites[:] = bytes(len(self.overwrites))
         if self.pauses:
             self.stream.pause_reading()
 
@@ -75,6 +77,16 @@ async def test_the_inner_stream_opens_with_the_outer_ones_peer(pair: Pair) -> No
 async def test_what_the_outer_stream_delivers_at_once_arrives_in_the_inner_ones_pieces(pair: Pair) -> None:
     data = random.Random(1).randbytes(10 * BUDGET + 7)
     pair.outer.receive(data)
+    await settle()
+    assert pair.owner.data == data
+
+
+async def test_what_is_delivered_may_be_overwritten_by_what_the_inner_stream_makes_of_it(pair: Pair) -> None:
+    """All streams decrypt into one buffer: the inner one writes where the outer one's plaintext lies."""
+    data = random.Random(4).randbytes(3 * BUDGET)
+    shared = bytearray(data)
+    pair.owner.overwrites = shared
+    pair.transport.stream_received(memoryview(shared))
     await settle()
     assert pair.owner.data == data
 

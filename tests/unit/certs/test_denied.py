@@ -130,6 +130,26 @@ def test_an_entry_for_a_certificate_that_has_expired_is_dropped_with_the_next_on
     assert read_denials(tmp_path / DENIED) == [new]
 
 
+def test_a_newer_entry_for_a_name_takes_the_place_of_what_it_covers(tmp_path: Path) -> None:
+    old, other = new_denial("user", "alice", NOW - DAY), new_denial("agent", "alice", NOW - DAY)
+    deny(tmp_path, [old, other])
+    new = new_denial("user", "alice", NOW)
+    deny(tmp_path, [new])
+    assert read_denials(tmp_path / DENIED) == [other, new]
+    lasting = for_good(new_denial("user", "alice", NOW - DAY))
+    deny(tmp_path, [lasting])
+    deny(tmp_path, [new])
+    assert read_denials(tmp_path / DENIED) == [other, lasting, new]
+
+
+def test_a_list_that_no_stub_would_read_is_not_written(tmp_path: Path) -> None:
+    deny(tmp_path, [new_denial("user", "alice", NOW)])
+    before = (tmp_path / DENIED).read_bytes()
+    with pytest.raises(CertificateProblem, match="is full"):
+        deny(tmp_path, [new_denial("user", f"user {number}", NOW) for number in range(10_000)])
+    assert (tmp_path / DENIED).read_bytes() == before
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -50,6 +50,14 @@ def test_a_certificate_that_nobody_trusted_signed_never_stands(
     assert standing.problem(standing.read(der(installation.user()))) is not None
 
 
+def test_running_out_is_told_from_being_revoked(fresh: Installation, standing: Standing) -> None:
+    peer = standing.read(der(fresh.user(days=-1)))
+    assert standing.problem(peer) is not None
+    assert standing.revocation(peer) is None
+    deny(fresh.store.folder, [new_denial("user", "alice", utc_now())])
+    assert "was revoked" in (standing.revocation(peer) or "")
+
+
 def test_a_sweep_names_whom_to_cut_and_why(fresh: Installation, standing: Standing) -> None:
     alice, bob = (standing.read(der(fresh.user(name))) for name in ("alice", "bob"))
     late = replace(bob, fingerprint="late", not_after=time.time() - 60)

@@ -4,11 +4,13 @@ Nothing moves by itself: an agent hears what it was asked in `heard`, and answer
 """
 
 import asyncio
+import time
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from certs.errors import PeerRefused
 from certs.peer import PeerCertificate, PeerReader
+from certs.standing import Standing
 from stub.agents.channel import ResponseChannel
 from stub.agents.link import AgentLink
 from stub.agents.registry import Registry
@@ -67,6 +69,28 @@ class KnownPeers:
 def peers(**known: PeerCertificate) -> PeerReader:
     """`KnownPeers`, as what takes its place."""
     return cast("PeerReader", KnownPeers(**known))
+
+
+class KnownStanding(KnownPeers):
+    """Knows which of them are revoked, too."""
+
+    def __init__(self, **known: PeerCertificate) -> None:
+        super().__init__(**known)
+        self.peers = self
+        self.revoked: set[str] = set()
+
+    def revocation(self, peer: PeerCertificate) -> str | None:
+        return "it is revoked" if peer.fingerprint in self.revoked else None
+
+    def problem(self, peer: PeerCertificate) -> str | None:
+        return peer.problem_at(time.time()) or self.revocation(peer)
+
+    sweep = Standing.sweep
+
+
+def standing(**known: PeerCertificate) -> Standing:
+    """`KnownStanding`, as what takes its place."""
+    return cast("Standing", KnownStanding(**known))
 
 
 @dataclass

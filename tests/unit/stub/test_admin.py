@@ -67,6 +67,8 @@ async def test_clusters_lists_each_agent_with_its_state_and_no_token(stub: Stub,
                 "upstreamReachable": True,
                 "upstreamMilliseconds": 4,
                 "upstreamVersion": "v1.33.1",
+                "nodes": 0,
+                "resources": {},
             }
         ]
     }

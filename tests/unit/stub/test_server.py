@@ -14,7 +14,7 @@ from stub.election.choice import FileLease
 from stub.leadership import Leadership
 from stub.settings import StubSettings
 from tests.unit.fakes import USER_TLS, Clock, settle
-from tests.unit.stub.parts import FarAgent, User, peers
+from tests.unit.stub.parts import FarAgent, User, standing
 from tunnel.aio.listen import Listener
 from tunnel.core.identifiers import ClusterId
 from tunnel.core.wire.control import Drain
@@ -23,7 +23,7 @@ from tunnel.kit.failures import CommandFailed
 
 @pytest.fixture
 async def stub(clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[server.Stub]:
-    monkeypatch.setattr(server.PeerReader, "load", lambda user, agent: peers())
+    monkeypatch.setattr(server, "open_standing", lambda settings: standing())
     settings = StubSettings(ca_dir=tmp_path, default_cluster=ClusterId("blue"), audit=str(tmp_path / "audit"))
     stub = server.Stub(settings)
     yield stub
@@ -35,7 +35,7 @@ async def candidate(
     clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[server.Stub]:
     """A stub with a lease and one listener, which says whether it is open."""
-    monkeypatch.setattr(server.PeerReader, "load", lambda user, agent: peers())
+    monkeypatch.setattr(server, "open_standing", lambda settings: standing())
     lease = FileLease(tmp_path / "lease.json")
     stub = server.Stub(StubSettings(ca_dir=tmp_path, default_cluster=ClusterId("blue"), lease=lease))
     stub._listeners.append(cast("Listener", SimpleNamespace(close=lambda: None, abort_pending=lambda: None)))
@@ -156,7 +156,7 @@ async def test_a_defect_in_the_leading_work_ends_the_stub(
     async def nothing(stub: server.Stub) -> None:
         pass
 
-    monkeypatch.setattr(server.PeerReader, "load", lambda user, agent: peers())
+    monkeypatch.setattr(server, "open_standing", lambda settings: standing())
     monkeypatch.setattr(server.Stub, "start", nothing)
     monkeypatch.setattr(Leadership, "run", break_down)
     settings = StubSettings(ca_dir=tmp_path, lease=FileLease(tmp_path / "lease.json"))
@@ -177,7 +177,7 @@ async def test_stopping_writes_the_last_lines_and_closes_the_audit_log(
 async def test_an_audit_file_that_cannot_be_opened_is_found_at_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server.PeerReader, "load", lambda user, agent: peers())
+    monkeypatch.setattr(server, "open_standing", lambda settings: standing())
     settings = StubSettings(ca_dir=tmp_path, audit=str(tmp_path / "no" / "audit"))
     with pytest.raises(CommandFailed, match="--audit"):
         server.Stub(settings)

@@ -21,7 +21,7 @@ Bearer = Literal["forward", "drop"]
 
 ACCESS_KEYS: Final = ("default", "hideClusters", "allowUsers", "allowGroups", "clusters", "rules")
 CLUSTER_KEYS: Final = ("default", "bearer")
-RULE_KEYS: Final = ("name", "users", "groups", "clusters", *SCOPE_KEYS)
+RULE_KEYS: Final = ("name", "users", "groups", "clusters", *SCOPE_KEYS, "impersonate")
 
 _DEFAULTS: Final = ("deny", "allow")
 _BEARERS: Final = ("drop", "forward")
@@ -40,6 +40,7 @@ class AccessRule:
         users, groups: whom it names: by name, or by one group of theirs.
         clusters: where.
         scope: what may be asked.
+        impersonate: whether that may be asked as somebody else (`kubectl --as`), where the cluster lets them.
     """
 
     label: str
@@ -47,6 +48,7 @@ class AccessRule:
     groups: NamePatterns
     clusters: NamePatterns
     scope: Scope
+    impersonate: bool = False
 
     def names(self, identity: Identity, cluster: ClusterId) -> bool:
         """Whether it is about this identity in this cluster."""
@@ -97,6 +99,11 @@ class AccessRules:
         return max(fitting, key=lambda each: each[:2])[2] if fitting else ClusterAccess(self.default)
 
     @property
+    def lets_some_impersonate(self) -> bool:
+        """Whether there may be somebody who may ask as somebody else."""
+        return any(rule.impersonate for rule in self.rules)
+
+    @property
     def forwards_some_bearer(self) -> bool:
         """Whether there may be a cluster to which a client's own bearer token travels on."""
         return any(entry.bearer == "forward" for _, entry in self.clusters)
@@ -145,6 +152,7 @@ class AccessDecisions:
         self.rules = rules
         self.allow_users = rules.allow_users | allow_users
         self.allow_groups = rules.allow_groups | allow_groups
+        self.lets_some_impersonate = rules.lets_some_impersonate
         self.forwards_some_bearer = rules.forwards_some_bearer
         self._grants: dict[tuple[str, tuple[str, ...], ClusterId], _Grant] = {}
         self._forwards: dict[ClusterId, bool] = {}
@@ -187,6 +195,16 @@ class AccessDecisions:
                 grant.decided[asked] = decision
                 self._count()
         return decision
+
+    def may_impersonate(
+        self, identity: Identity, cluster: ClusterId, method: bytes, target: bytes, *, upgrade: bool
+    ) -> bool:
+        """Whether what `decide` has allowed may be asked as somebody else: one rule has to allow both."""
+        request = read_request(method, target, upgrade=upgrade)
+        return any(
+            rule.impersonate and rule.names(identity, cluster) and rule.scope.barrier(request) is None
+            for rule in self.rules.rules
+        )
 
     def judge(self, identity: Identity, cluster: ClusterId, request: PolicyRequest) -> Decision:
         """As `decide`, about a request that is read already; nothing is remembered."""
@@ -272,6 +290,7 @@ def _read_rule(section: Section, index: int) -> AccessRule:
         groups=groups or nobody,
         clusters=NamePatterns.of(clusters),
         scope=read_scope(section),
+        impersonate=section.flag("impersonate"),
     )
 
 

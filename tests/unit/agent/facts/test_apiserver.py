@@ -129,6 +129,7 @@ async def test_a_kept_connection_that_was_closed_just_now_is_replaced_once(askin
     await settle()
     assert asking.upstreams.borrowers[0][1]
     second = asking.upstreams.give()
+    second.connection._served = 1
     second.stream.lose()
     assert "closed the connection" in await failure(asking, NoAnswer)
 

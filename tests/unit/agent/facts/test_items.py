@@ -87,6 +87,22 @@ def test_what_is_no_list_is_refused(data: bytes) -> None:
         read(data)
 
 
+def test_a_large_object_that_comes_byte_by_byte_is_not_parsed_for_each_byte() -> None:
+    class Counting(json.JSONDecoder):
+        tries = 0
+
+        def raw_decode(self, s: str, idx: int = 0) -> tuple[Any, int]:
+            self.tries += 1
+            return super().raw_decode(s, idx)
+
+    reader = ItemReader()
+    reader._json = counting = Counting()
+    data = listed([{"x": "y" * 20_000}])
+    found = [item for piece in bytewise(data) for item in reader.feed(piece)]
+    assert len(found + reader.end()) == 1
+    assert counting.tries < 200
+
+
 def test_an_object_without_end_is_refused_before_it_fills_memory() -> None:
     reader = ItemReader()
     reader.feed(b'{"items":[{"x":"')

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,6 +98,21 @@ async def test_a_kubeconfigs_user_is_the_credential(
 ) -> None:
     target = target_of(kubeconfig(settings, tmp_path, "https://10.0.0.1:6443", user))
     assert type(target.credential) is kind
+
+
+@pytest.mark.parametrize(("mode", "shows"), [("token", True), ("impersonate", True), ("passthrough", False)])
+def test_where_users_bring_tokens_the_connection_is_not_the_agents(
+    settings: AgentSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: Any, shows: bool
+) -> None:
+    """The apiserver believes a connection's certificate before it looks at any token."""
+    shown: list[object] = []
+    monkeypatch.setattr(
+        "agent.upstream.target.upstream_context", lambda **given: shown.append(given["certificate"])
+    )
+    user = "client-certificate-data: YQ==, client-key-data: YQ==, token: own"
+    found = kubeconfig(settings, tmp_path, "https://10.0.0.1:6443", user)
+    assert isinstance(target_of(replace(found, mode=mode)).credential, StaticToken)
+    assert (shown != [None]) is shows
 
 
 def test_the_name_to_verify_may_differ_from_the_host(settings: AgentSettings, tmp_path: Path) -> None:

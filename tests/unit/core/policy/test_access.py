@@ -147,3 +147,20 @@ def test_memory_stays_bounded_whatever_is_asked() -> None:
     kept = [target for grant in decisions._grants.values() for _, target, _ in grant.decided]
     assert 0 < len(kept) <= 8192
     assert max(map(len, kept)) <= 256
+
+
+@pytest.mark.parametrize(
+    ("cluster", "forwards"), [("lab-1", True), ("lab", False), ("lab-secret", False), ("prod", False)]
+)
+def test_bearer_tokens_travel_where_the_nearest_entry_says_so(cluster: str, forwards: bool) -> None:
+    decisions = AccessDecisions(parse_access(FILE))
+    assert decisions.forwards_some_bearer
+    for _ in range(2):
+        assert decisions.forwards_bearer(ClusterId(cluster)) is forwards
+
+
+def test_it_remembers_only_so_many_clusters() -> None:
+    decisions = AccessDecisions(parse_access(FILE))
+    for number in range(20_000):
+        decisions.forwards_bearer(ClusterId(f"c-{number}"))
+    assert 0 < len(decisions._forwards) <= 8192

@@ -9,7 +9,7 @@ from certs.peer import PeerCertificate
 from stub.agents.acceptance import AgentAcceptance
 from stub.agents.channel import ResponseChannel
 from stub.agents.registry import Registry
-from tests.unit.stub.parts import AGENT, HELLO, peers, with_dates
+from tests.unit.stub.parts import AGENT, HELLO, standing, with_dates
 from tunnel.aio.session import SessionRunner
 from tunnel.aio.stream import TlsFacts
 from tunnel.core.wire.control import CHANNEL_ALPN, SESSION_ALPN
@@ -22,7 +22,7 @@ def accepted(
     **known: PeerCertificate,
 ) -> object:
     """What an acceptance makes of a connection."""
-    acceptance = AgentAcceptance(Registry(), peers(**known), HELLO)
+    acceptance = AgentAcceptance(Registry(), standing(**known), HELLO)
     return acceptance.accept(TlsFacts(version, alpn, None, certificate), "192.0.2.9")
 
 

@@ -99,8 +99,14 @@ def test_a_user_is_who_the_certificate_names() -> None:
         (b"user", b"alice"),
         (b"group", b"devs"),
         (b"group", b"ops"),
+        (b"extra/cluster-tunnel/certificate-sha256", b"fa"),
         (b"address", b"192.0.2.1"),
     ]
+
+
+def test_an_agent_need_not_be_told_which_certificate_it_was() -> None:
+    caller = admission(forward_fingerprint=False).authenticate(facts(), "192.0.2.1")
+    assert b"fa" not in [value for _, value in caller_pairs(caller.block)]
 
 
 @pytest.mark.parametrize("tls", [None, facts(None)])

@@ -78,11 +78,13 @@ async def test_a_head_under_way_when_draining_begins_is_told_to_come_again(
     assert (status, fields["retry-after"], fields["connection"]) == (503, "1", "close")
 
 
-def streaming(stub: Stub, channel: FarChannel, target: str, *pieces: bytes) -> User:
+def streaming(
+    stub: Stub, channel: FarChannel, target: str, *pieces: bytes, kind: bytes = b"application/json"
+) -> User:
     """A user to whom an answer without an end is coming."""
     user = stub.user()
     user.ask(f"GET {target}")
-    channel.head(1)
+    channel.head(1, fields=[(b"Content-Type", kind)])
     for piece in pieces:
         channel.data(piece)
     user.take()
@@ -103,6 +105,17 @@ async def test_draining_ends_a_watch_politely_between_two_events(
 async def test_draining_ends_no_watch_in_the_middle_of_an_event(stub: Stub, channel: FarChannel) -> None:
     user = streaming(stub, channel, "/api/v1/pods?watch=true", EVENT + EVENT[:5])
     assert user.take() == b""
+    assert not user.stream.closing
+    channel.data(EVENT[5:])
+    assert user.take().endswith(b"\n\r\n0\r\n\r\n")
+    assert user.stream.closed
+
+
+async def test_draining_leaves_a_watch_of_protobuf_alone_whose_events_may_end_in_a_newline_by_chance(
+    stub: Stub, channel: FarChannel
+) -> None:
+    kind = b"application/vnd.kubernetes.protobuf;stream=watch"
+    user = streaming(stub, channel, "/api/v1/pods?watch=true", b"k8s\n", kind=kind)
     assert not user.stream.closing
 
 

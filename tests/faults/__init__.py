@@ -1,0 +1,1 @@
+"""Real stubs and agents, what can go wrong around them, and what their users notice of it."""

@@ -1,0 +1,79 @@
+"""`cluster-tunnel` as it is, with two things beside it that only faults need: a look at its tasks, and clocks that are wrong.
+
+    FAULTS_TASKS=FILE FAULTS_WALL_CLOCK=SECONDS python -m tests.faults.command stub ...
+
+SIGUSR2 writes the names of the tasks that are open into FILE. The election's wall clock is ahead by SECONDS (behind, where
+negative); SIGUSR1 lets its other clock jump by `ASLEEP_SECONDS`, as it does when the machine was suspended.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from datetime import datetime, timedelta, tzinfo
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from tunnel.cli.main import main
+
+ASLEEP_SECONDS: Final = 60.0
+
+
+class WrongDate(datetime):
+    """A wall clock that is ahead."""
+
+    ahead = timedelta()
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> "WrongDate":
+        ahead: WrongDate = super().now(tz) + cls.ahead
+        return ahead
+
+
+class SleepyClock:
+    """In place of the module `time`: its clock can jump."""
+
+    asleep_seconds = 0.0
+
+    def clock_gettime(self, clock: int) -> float:
+        """Return the seconds on a clock."""
+        return time.clock_gettime(clock) + self.asleep_seconds
+
+
+def count_tasks(path: Path) -> None:
+    """Write how many tasks of each name there are; the numbers within names are left out, as of connections."""
+    names = (task.get_name() for task in asyncio.all_tasks())
+    counted = Counter("".join(c for c in name if not c.isdigit()) for name in names)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(counted))
+    part.rename(path)
+
+
+def install_clocks(ahead_seconds: float) -> None:
+    """Give the election clocks that can be wrong."""
+    from stub.election import loop
+
+    WrongDate.ahead = timedelta(seconds=ahead_seconds)
+    clock = SleepyClock()
+    # Fails where these names are not there any more, instead of testing nothing.
+    assert loop.datetime is datetime  # type: ignore[attr-defined]
+    assert loop.time is time  # type: ignore[attr-defined]
+    loop.datetime = WrongDate  # type: ignore[attr-defined]
+    loop.time = clock  # type: ignore[attr-defined, assignment]
+
+    def sleep(number: int, frame: FrameType | None) -> None:
+        clock.asleep_seconds += ASLEEP_SECONDS
+
+    signal.signal(signal.SIGUSR1, sleep)
+
+
+if __name__ == "__main__":
+    if "FAULTS_TASKS" in os.environ:
+        signal.signal(signal.SIGUSR2, lambda *_: count_tasks(Path(os.environ["FAULTS_TASKS"])))
+    if "FAULTS_WALL_CLOCK" in os.environ:
+        install_clocks(float(os.environ["FAULTS_WALL_CLOCK"]))
+    sys.exit(main())

@@ -1,0 +1,192 @@
+"""An apiserver that counts: answers what `tests.faults.content` says, and keeps what reached it, from which agent, and when.
+
+It answers 401 unless an agent's own token and the user come with the request, so that a tunnel which forgets its job in a
+fault does not pass for a healthy one.
+"""
+
+import asyncio
+import json
+import ssl
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
+
+import httptools
+
+from tests.faults import content
+
+USER: Final = "alice"
+
+_STREAM: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+_SWITCH: Final = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A request that reached the apiserver.
+
+    Attributes:
+        at: `time.time()` when it was whole.
+        agent: whose token it carried.
+        audit: its Audit-ID, which the stub's log has too.
+    """
+
+    at: float
+    agent: str
+    method: str
+    target: str
+    audit: str
+
+
+@dataclass
+class Counting:
+    """What reached the apiserver.
+
+    Attributes:
+        agents: names of agents by their tokens.
+        arrivals: in order; probes of the agents are left out.
+        created: how often each object was created.
+        under_way: GETs and POSTs that are being answered, by agent.
+    """
+
+    agents: dict[str, str]
+    arrivals: list[Arrival] = field(default_factory=list)
+    created: Counter[str] = field(default_factory=Counter)
+    under_way: Counter[str] = field(default_factory=Counter)
+
+
+class Connection(asyncio.Protocol):
+    """One connection of an agent. Requests come one at a time.
+
+    Args:
+        counting: hears of each request.
+    """
+
+    transport: asyncio.Transport
+
+    def __init__(self, counting: Counting) -> None:
+        self._counting = counting
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpRequestParser(self)
+        self._timer: asyncio.TimerHandle | None = None
+        self._delayed = False
+        self._piped = False
+        self._agent = ""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._target = ""
+        self._fields: dict[str, str] = {}
+        self._body = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        if self._piped:
+            self.transport.write(data)
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._piped = True
+            self.transport.write(data[upgrade.args[0] :])
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._delayed:
+            self._counting.under_way[self._agent] -= 1
+
+    # What the parser says --------------------------------------------------------------------------
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url.decode()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields[name.decode().lower()] = value.decode()
+
+    def on_body(self, body: bytes) -> None:
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        method, target, fields, body = (
+            self._parser.get_method().decode(),
+            self._target,
+            self._fields,
+            self._body,
+        )
+        self._begin()
+        agent = self._counting.agents.get(fields.get("authorization", "").removeprefix("Bearer "))
+        if agent is None or (target.startswith("/api/") and fields.get("impersonate-user") != USER):
+            self._whole(401, b"")
+        elif not target.startswith("/api/"):
+            self._whole(200, b"{}")
+        else:
+            self._agent = agent
+            arrival = Arrival(time.time(), agent, method, target, fields.get("audit-id", ""))
+            self._counting.arrivals.append(arrival)
+            self._answer(method, target, bytes(body))
+
+    # Answers ---------------------------------------------------------------------------------------
+
+    def _answer(self, method: str, target: str, body: bytes) -> None:
+        query = {name: values[0] for name, values in parse_qs(urlsplit(target).query).items()}
+        if target.startswith(content.EXEC):
+            self.transport.write(_SWITCH)
+        elif "watch" in query:
+            self.transport.write(_STREAM)
+            self._tick(content.event, int(query["resourceVersion"]) + 1)
+        elif "follow" in query:
+            self.transport.write(_STREAM)
+            self._tick(content.log_line, int(query["sinceTime"]) + 1)
+        elif method == "POST":
+            # Whether or not anybody hears of it, the object exists from here on.
+            self._counting.created[json.loads(body)["metadata"]["name"]] += 1
+            self._after(query, 201, content.created(body))
+        else:
+            self._after(query, 200, content.body_of(target, int(query.get("bytes", "2"))))
+
+    def _after(self, query: dict[str, str], status: int, body: bytes) -> None:
+        self._counting.under_way[self._agent] += 1
+        self._delayed = True
+        delay = int(query.get("delay", "0")) / 1000
+        self._timer = self._loop.call_later(delay, self._finish, status, body)
+
+    def _finish(self, status: int, body: bytes) -> None:
+        self._delayed = False
+        self._counting.under_way[self._agent] -= 1
+        self._whole(status, body)
+
+    def _whole(self, status: int, body: bytes) -> None:
+        head = f"HTTP/1.1 {status} Whatever\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        self.transport.write(head.encode() + body)
+
+    def _tick(self, line: Callable[[int], bytes], number: int) -> None:
+        data = line(number)
+        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        self._timer = self._loop.call_later(content.TICK_SECONDS, self._tick, line, number + 1)
+
+
+@asynccontextmanager
+async def upstream(context: ssl.SSLContext, agents: dict[str, str]) -> AsyncIterator[tuple[Counting, int]]:
+    """Listen while the block runs; what it counts, and its port, are given."""
+    counting = Counting(agents)
+    connections: set[Connection] = set()
+
+    def accept() -> Connection:
+        connection = Connection(counting)
+        connections.add(connection)
+        return connection
+
+    server = await asyncio.get_running_loop().create_server(accept, "127.0.0.1", 0, ssl=context, backlog=1024)
+    try:
+        yield counting, server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for connection in connections:
+            connection.transport.abort()

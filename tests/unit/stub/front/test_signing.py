@@ -1,0 +1,112 @@
+"""Calls for certificates on the users' port: the stub answers them itself."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import pytest
+
+from stub.front.office import Signing
+from stub.signing.endpoints import Answer
+from tests.unit.fakes import Clock, settle
+from tests.unit.stub.parts import Stub
+from tunnel.aio.stream import TlsFacts
+from tunnel.core.errors import Unavailable
+
+JOIN = "POST /.cluster-tunnel/join"
+
+
+class Endpoints:
+    """Remembers its calls, and answers when it is let."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[bytes, bytes, bytes, bytes | None, str]] = []
+        self.free = asyncio.Event()
+        self.free.set()
+
+    async def answer(
+        self, method: bytes, path: bytes, body: bytes, certificate: bytes | None, address: str
+    ) -> Answer:
+        self.calls.append((method, path, body, certificate, address))
+        await self.free.wait()
+        return 200, [(b"Content-Type", b"application/json")], b"{}"
+
+
+@pytest.fixture
+async def stub(clock: Clock) -> Stub:
+    return Stub()
+
+
+@pytest.fixture
+async def endpoints(stub: Stub) -> AsyncIterator[Endpoints]:
+    endpoints = Endpoints()
+    async with asyncio.TaskGroup() as tasks:
+        stub.office.signing = Signing(cast("Any", endpoints), tasks)
+        yield endpoints
+
+
+async def test_it_is_answered_without_a_certificate_and_the_connection_closed(
+    stub: Stub, endpoints: Endpoints
+) -> None:
+    agent = stub.agent()
+    user = stub.user(TlsFacts("TLSv1.3", "http/1.1", None, None))
+    user.ask(JOIN, "Content-Length: 7", body=b'{"a":1}')
+    await settle()
+    assert endpoints.calls == [(b"POST", b"/.cluster-tunnel/join", b'{"a":1}', None, "192.0.2.1")]
+    assert user.answer()[::2] == (200, b"{}")
+    assert user.stream.closed
+    assert agent.asked() == []
+
+
+async def test_a_certificate_is_handed_on_whoever_signed_it(stub: Stub, endpoints: Endpoints) -> None:
+    stub.user().ask(JOIN)
+    await settle()
+    assert endpoints.calls[0][3] == b"alice"
+
+
+async def test_it_is_never_carried_to_a_cluster_whatever_was_seen_before(
+    stub: Stub, endpoints: Endpoints
+) -> None:
+    agent = stub.agent()
+    user = stub.user()
+    user.ask("POST /api/v1/namespaces")
+    agent.asked()
+    agent.answer(1)
+    user.take()
+    user.ask(JOIN)  # the same lines behind another request line
+    await settle()
+    assert agent.asked() == []
+    assert len(endpoints.calls) == 1
+
+
+async def test_a_standby_sends_it_to_the_active_stub(stub: Stub, endpoints: Endpoints) -> None:
+    class Standby:
+        def require_active(self) -> None:
+            raise Unavailable("this stub stands by", retry_after=1)
+
+    stub.office.leadership = Standby()
+    user = stub.user()
+    user.ask(JOIN)
+    assert user.answer()[0] == 503
+    assert endpoints.calls == []
+
+
+async def test_behind_a_request_that_still_runs_it_is_refused(stub: Stub, endpoints: Endpoints) -> None:
+    stub.agent()
+    user = stub.user()
+    user.ask("GET /api/v1/pods?watch=true")
+    user.ask(JOIN)
+    await settle()
+    assert endpoints.calls == []
+
+
+async def test_a_client_that_leaves_is_not_answered(stub: Stub, endpoints: Endpoints) -> None:
+    endpoints.free.clear()
+    user = stub.user()
+    user.ask(JOIN)
+    await settle()
+    assert not user.front.idle
+    user.stream.lose()
+    endpoints.free.set()
+    await settle()
+    assert user.take() == b""
