@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from agent.upstream.connection import UpstreamConnection
 from agent.upstream.target import UpstreamTarget
 from tunnel.aio.errors import DialFailed
-from tunnel.core.errors import BadGateway, Refusal, TooManyRequests
+from tunnel.core.errors import BadGateway, Refusal, TooManyRequests, Unavailable
 
 IDLE_SECONDS: Final = 60.0
 """How long a connection may be unused. The apiserver closes its side after 90 s; a request must not meet that."""
@@ -44,6 +44,7 @@ class UpstreamPool:
         self._idle: deque[UpstreamConnection] = deque()
         self._open: set[UpstreamConnection] = set()
         self._dialling = 0
+        self._closed = False
         self._timer: asyncio.TimerHandle | None = None
         self.reachable = True
         self.dial_milliseconds = 0
@@ -60,6 +61,9 @@ class UpstreamPool:
             if not connection.stream.closing:
                 borrower.connected(connection)
                 return
+        if self._closed:
+            borrower.not_connected(Unavailable("this agent is shutting down"))
+            return
         if len(self._open) + self._dialling >= self._limit:
             borrower.not_connected(
                 TooManyRequests(f"all {self._limit} connections to the apiserver are in use", retry_after=1)
@@ -112,7 +116,8 @@ class UpstreamPool:
             self._timer = self._loop.call_at(self._idle[0].idle_since + IDLE_SECONDS, self._expire)
 
     def close(self) -> None:
-        """Break every connection off."""
+        """Break every connection off, and dial no more."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
         for connection in list(self._open):

@@ -1,6 +1,7 @@
 """Who the upstream takes the user for: the certificate decides, and nothing in a request can change it."""
 
 import ssl
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -179,7 +180,8 @@ async def test_a_certificate_that_expires_gets_401_on_the_same_connection(
     """Case 48: dates are looked at for each request, because connections live long."""
     assert (await client.ask("GET /api")).status == 200
     expiry = tunnel.certificates.users["jane"].certificate.not_valid_after_utc.timestamp()
-    monkeypatch.setattr("stub.front.admission.time", SimpleNamespace(time=lambda: expiry + 1))
+    later = SimpleNamespace(time=lambda: expiry + 1, monotonic=time.monotonic)
+    monkeypatch.setattr("certs.standing.time", later)
     answer = await client.ask("GET /api")
     assert answer.status == 401
     assert "expired" in answer.message

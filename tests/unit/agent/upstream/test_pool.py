@@ -193,3 +193,12 @@ async def test_closing_breaks_every_connection_off(pool: Pool, clock: Clock) -> 
     pool.pool.close()
     assert first.stream.aborted
     assert second.stream.aborted
+
+
+async def test_behind_its_end_nothing_is_dialled(pool: Pool) -> None:
+    """Whoever still asks may do so when the tasks that would dial are over."""
+    pool.pool.close()
+    late = await pool.borrow()
+    assert late.refusal is not None
+    assert late.refusal.code == 503
+    assert pool.apiserver.dials == 0
