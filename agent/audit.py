@@ -63,13 +63,13 @@ class AuditLog:
 
     def refused(self, asked: Asked, refusal: Refusal) -> None:
         """Write the line of a request that was not begun."""
-        self._write(asked, Stage.COMPLETE, 0.0, refusal.code, {"reason": refusal.message})
+        self._write(asked, None, Stage.COMPLETE, refusal.code, {"reason": refusal.message})
 
     def reached(self, asked: Asked, exchange: "Exchange", stage: Stage) -> None:
         """A request has come to a stage before its last; it is written of long-running ones."""
         head = asked.request.head
         if is_long_running(parse_request_info(head.method, head.target)):
-            self._write(asked, stage, exchange.seconds(), exchange.status, _account(exchange))
+            self._write(asked, exchange, stage, exchange.status, _account(exchange))
 
     def completed(self, asked: Asked, exchange: "Exchange") -> None:
         """Write the last line of a request."""
@@ -79,14 +79,19 @@ class AuditLog:
             "response-bytes": exchange.sent_bytes,
             "reason": exchange.reason,
         }
-        self._write(asked, Stage.COMPLETE, exchange.seconds(), exchange.status, facts)
+        self._write(asked, exchange, Stage.COMPLETE, exchange.status, facts)
 
     def close(self) -> None:
         """Close the file."""
         self._lines.close()
 
     def _write(
-        self, asked: Asked, stage: Stage, seconds: float, code: int, facts: Mapping[str, object]
+        self,
+        asked: Asked,
+        exchange: "Exchange | None",
+        stage: Stage,
+        code: int,
+        facts: Mapping[str, object],
     ) -> None:
         now = time.time()
         head, caller = asked.request.head, asked.caller or _NOBODY
@@ -97,7 +102,8 @@ class AuditLog:
             caller.identity,
             caller.address,
             caller.certificate,
-            now - seconds,
+            now - (exchange.seconds() if exchange else 0.0),
+            exchange.acting if exchange else None,
         )
         own = {"hop": _HOP, "cluster": asked.cluster, "agent": self._agent, "stub": asked.stub}
         self._lines.write(request.event(stage, now, code, {**own, **facts}))

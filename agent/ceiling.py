@@ -10,8 +10,9 @@ from agent.caller import Caller, parse_caller
 from agent.settings import Extra
 from tunnel.core import extras
 from tunnel.core.errors import Forbidden, Unauthorized
+from tunnel.core.http.message import Field
 from tunnel.core.http.render import field_lines
-from tunnel.core.identity import impersonation_fields
+from tunnel.core.identity import Identity, impersonation_fields
 from tunnel.core.policy.ceiling import CeilingRules, parse_ceiling
 from tunnel.core.policy.decision import Decision
 from tunnel.kit.document import RulesFile
@@ -86,6 +87,24 @@ class Ceiling:
             self._decided[caller] = decided
         return decided.lines
 
+    def acting_lines(self, caller: bytes, acting: Identity) -> bytes:
+        """As `caller_lines`, for a caller who wants to act as somebody else: both have to be within the ceiling.
+
+        Raises:
+            Forbidden: one of them is above it.
+            Unauthorized, BadRequest: as `caller_lines`.
+        """
+        self.caller_lines(caller)
+        who = self.caller(caller)
+        assert who.identity is not None
+        decision = self._rules.decide_identity(acting)
+        if not decision.allowed:
+            raise _above(decision)
+        own = (*self._own_extra(who), (extras.ORIGINAL_USER, (who.identity.user,)))
+        return field_lines(
+            [*impersonation_fields(replace(acting, extra=acting.extra + own)), *_address_fields(who)]
+        )
+
     def request_line(self, request_id: str) -> bytes:
         """Return the line that tells the apiserver a request's id, where `tells_request`."""
         return _REQUEST_LINE % request_id.encode()
@@ -141,9 +160,7 @@ class Ceiling:
             own = tuple(self._own_extra(caller))
             told = replace(identity, extra=identity.extra + own) if own else identity
             fields = impersonation_fields(told) if self._impersonate else []
-        if caller.address:
-            fields.append((b"X-Forwarded-For", caller.address.encode()))
-        return _Decided(caller, field_lines(fields))
+        return _Decided(caller, field_lines([*fields, *_address_fields(caller)]))
 
     def _own_extra(self, caller: Caller) -> Iterator[tuple[str, tuple[str, ...]]]:
         if "certificate" in self._extra and caller.certificate:
@@ -160,6 +177,10 @@ class Ceiling:
             raise Forbidden(
                 "above the cluster's ceiling: it says who may come, and a client without a certificate has no name"
             )
+
+
+def _address_fields(caller: Caller) -> list[Field]:
+    return [(b"X-Forwarded-For", caller.address.encode())] if caller.address else []
 
 
 def _above(decision: Decision) -> Forbidden:

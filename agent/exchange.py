@@ -8,11 +8,12 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from agent.channels import Channel
+from agent.inspection import Checked
 from agent.upstream.connection import UpstreamConnection
 from agent.upstream.tokens import AccountToken
 from tunnel.aio.splice import Splice
 from tunnel.core import limits
-from tunnel.core.errors import BadGateway, Refusal
+from tunnel.core.errors import BadGateway, Forbidden, Refusal
 from tunnel.core.http.body import CHUNK_END, LAST_CHUNK, NONE, chunk_head, declared_length
 from tunnel.core.http.fields import check_upstream_fields, sanitise_response
 from tunnel.core.http.kubernetes import parse_request_info
@@ -20,7 +21,6 @@ from tunnel.core.http.location import with_own_location
 from tunnel.core.http.message import Field, ResponseHead
 from tunnel.core.http.shapes import RESPONSE_SPECIAL, Shapes
 from tunnel.core.http.upgrade import (
-    Upgrade,
     UpgradeOutcome,
     check_plain_status,
     check_upgrade_response,
@@ -63,7 +63,8 @@ class Exchange:
     Args:
         link: the session it came from.
         request: what the stub asks.
-        upgrade, lines, account: what inspection made of it.
+        checked: what inspection made of it.
+        account: the credential of the service account that it is asked as.
 
     Attributes:
         started_at: when it came, in `loop.time()`.
@@ -76,8 +77,7 @@ class Exchange:
         self,
         link: "AgentLink",
         request: Request,
-        upgrade: Upgrade | None,
-        lines: bytes,
+        checked: Checked,
         account: AccountToken | None = None,
     ) -> None:
         self._link = link
@@ -88,8 +88,7 @@ class Exchange:
         self.received_bytes = len(request.body)
         self.sent_bytes = 0
         self.reason = ""
-        self._upgrade = upgrade
-        self._lines = lines
+        self._upgrade, self._lines, self.acting = checked
         self.phase = Phase.CONNECTING
         self._connection: UpstreamConnection | None = None
         self._channel: Channel | None = None
@@ -128,7 +127,8 @@ class Exchange:
             self._end_body()
 
     def not_connected(self, refusal: Refusal) -> None:
-        self._refuse(refusal, retryable=True)
+        # What the cluster does not allow, it allows no other agent either.
+        self._refuse(refusal, retryable=not isinstance(refusal, Forbidden))
 
     def body_received(self, data: bytes) -> None:
         """Part of a streamed body. What the apiserver does not take is owed, and the stub's window closes."""

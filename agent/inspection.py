@@ -1,9 +1,13 @@
 """Checks a stub's request as if nobody had, and writes what the apiserver gets."""
 
+from typing import NamedTuple
+
 from agent.caller import Caller
 from agent.ceiling import Ceiling
 from agent.upstream.credential import Credential
+from agent.upstream.reviews import Permission, Reviews
 from agent.upstream.tokens import AccountToken, AccountTokens
+from tunnel.core.acting import read_acting, split_acting
 from tunnel.core.bearer import carries_bearer
 from tunnel.core.errors import BadRequest, HeadTooLarge, Unauthorized
 from tunnel.core.http.body import CHUNKED, request_framing
@@ -14,7 +18,22 @@ from tunnel.core.http.shapes import REQUEST_SPECIAL, Shapes
 from tunnel.core.http.target import check_method, check_target
 from tunnel.core.http.upgrade import Upgrade, requested_upgrade, upgrade_request_fields
 from tunnel.core.identifiers import audit_text
+from tunnel.core.identity import Identity
 from tunnel.core.wire.exchange import BODY_UNKNOWN, Request
+
+
+class Checked(NamedTuple):
+    """What inspection made of a request.
+
+    Attributes:
+        upgrade: the upgrade it asks for.
+        lines: of the fields that may travel on, and of those that name its caller.
+        acting: whom its caller wants to act as; None for the caller alone.
+    """
+
+    upgrade: Upgrade | None
+    lines: bytes
+    acting: Identity | None = None
 
 
 class Inspection:
@@ -27,6 +46,7 @@ class Inspection:
         base_path: in front of every target.
         accounts: the credentials of users that act as service accounts; None where all requests show the cluster's own.
         bearer: whether a client's own bearer token is kept, and every request must have one.
+        reviews: who may act as whom; None where nobody may act as anybody else.
     """
 
     def __init__(
@@ -38,6 +58,7 @@ class Inspection:
         *,
         accounts: AccountTokens | None = None,
         bearer: bool = False,
+        reviews: Reviews | None = None,
     ) -> None:
         self._ceiling = ceiling
         self._credential = credential
@@ -45,11 +66,12 @@ class Inspection:
         self._base_path = base_path
         self._accounts = accounts
         self._bearer = bearer
+        self._reviews = reviews
         self._sanitise = _sanitise_with_bearer if bearer else _sanitise
         self._shapes = Shapes(self._sanitise, REQUEST_SPECIAL)
 
-    def check(self, request: Request) -> tuple[Upgrade | None, bytes]:
-        """Return the upgrade a request asks for, and the lines of the fields that may travel on with those that name its caller.
+    def check(self, request: Request) -> Checked:
+        """Return what may be asked of the apiserver.
 
         Raises:
             Refusal: the request is malformed, above the ceiling, or without a bearer token where it needs one; nothing of it
@@ -58,13 +80,13 @@ class Inspection:
         head = request.head
         check_method(head.method)
         check_target(head.target)
-        lines = self._shapes.lines(head.block)
+        lines, acting = self._shapes.lines(head.block), None
         if lines is None:
-            fault = field_fault(head.fields)
-            if fault is not None:
-                raise (HeadTooLarge if fault.too_large else BadRequest)(fault.text)
-            lines = field_lines(self._sanitise(head.fields))
-        lines += self._ceiling.caller_lines(request.caller)
+            lines, acting = self._judged(head.fields)
+        if acting is None:
+            lines += self._ceiling.caller_lines(request.caller)
+        else:
+            lines += self._ceiling.acting_lines(request.caller, acting)
         if self._ceiling.tells_request:
             lines += self._ceiling.request_line(audit_text(request.audit))
         self._ceiling.check_request(head.method, head.target, upgrade=request.upgrade)
@@ -73,7 +95,29 @@ class Inspection:
                 "this cluster knows users by their own bearer tokens, and none came with the request; give the kubeconfig a "
                 "token, and let the stub forward it to this cluster (bearer: forward in its access rules)"
             )
-        return _upgrade(request), lines
+        return Checked(_upgrade(request), lines, acting)
+
+    def _judged(self, fields: list[Field]) -> tuple[bytes, Identity | None]:
+        fault = field_fault(fields)
+        if fault is not None:
+            raise (HeadTooLarge if fault.too_large else BadRequest)(fault.text)
+        if self._reviews is None:
+            return field_lines(self._sanitise(fields)), None
+        others, acting = split_acting(fields)
+        return field_lines(self._sanitise(others)), read_acting(acting) if acting else None
+
+    def permission(self, request: Request, acting: Identity | None) -> Permission | None:
+        """Return what a checked request needs before it may be asked as somebody else; None where it is asked as its caller.
+
+        Raises:
+            Forbidden: that other one has too many parts to ask about.
+        """
+        if acting is None:
+            return None
+        identity = self._ceiling.caller(request.caller).identity
+        assert identity is not None
+        assert self._reviews is not None
+        return self._reviews.of(identity, acting)
 
     def account(self, request: Request) -> AccountToken | None:
         """Return the credential of the service account that a checked request is asked as; None for the cluster's own.

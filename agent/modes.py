@@ -6,6 +6,7 @@ from agent.settings import AgentSettings
 from agent.upstream.credential import Credential, NoToken
 from agent.upstream.pool import UpstreamPool
 from agent.upstream.posting import Poster
+from agent.upstream.reviews import Reviews
 from agent.upstream.target import UpstreamTarget
 from agent.upstream.tokens import AccountTokens, TokenIssuer, open_accounts
 
@@ -28,10 +29,10 @@ def make_inspection(settings: AgentSettings, target: UpstreamTarget, upstream: U
         extra=frozenset(settings.impersonate_extra),
         bearer=bearer,
     )
+    posts = Poster(target, upstream)
     accounts = None
     if settings.accounts is not None:
-        issuer = TokenIssuer(Poster(target, upstream))
-        accounts = AccountTokens(open_accounts(settings.accounts), issuer.issue)
+        accounts = AccountTokens(open_accounts(settings.accounts), TokenIssuer(posts).issue)
     return Inspection(
         ceiling,
         shown_credential(settings, target),
@@ -39,4 +40,5 @@ def make_inspection(settings: AgentSettings, target: UpstreamTarget, upstream: U
         target.base_path,
         accounts=accounts,
         bearer=bearer,
+        reviews=Reviews(posts) if settings.allow_impersonation else None,
     )

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Final
+from typing import Final, Protocol
 
 from agent.audit import Asked, AuditLog
 from agent.channels import ChannelPool
@@ -32,6 +32,13 @@ MakeChannels = Callable[[StubHello], ChannelPool]
 ExchangeCall = Callable[[Exchange], None]
 
 _LEASES_KEPT: Final = 64
+
+
+class Needed(Protocol):
+    """Something that a request may have to wait for."""
+
+    async def renew(self) -> None:
+        """Get it. Raises CommandFailed or Refusal: it cannot be had."""
 
 
 class Fence:
@@ -191,22 +198,25 @@ class AgentLink:
     def _request(self, request: Request) -> None:
         try:
             self._check_state(request)
-            upgrade, lines = self._inspection.check(request)
+            checked = self._inspection.check(request)
             account = self._inspection.account(request)
+            permission = self._inspection.permission(request, checked.acting)
         except Refusal as refusal:
             self.refuse(request.id, refusal, retryable=isinstance(refusal, Unavailable | TooManyRequests))
             if self._audit is not None:
                 self._audit.refused(self._asked(request), refusal)
             return
-        exchange = Exchange(self, request, upgrade, lines, account)
+        exchange = Exchange(self, request, checked, account)
         self._exchanges[request.id] = exchange
         self.idle.clear()
         if self._audit is not None:
             self._audit.reached(self._asked(request), exchange, Stage.RECEIVED)
-        if account is None or account.ready(self._loop.time()):
+        # No mode knows both.
+        needed = permission or account
+        if needed is None or needed.ready(self._loop.time()):
             exchange.start()
         else:
-            self.renew_credential(exchange)
+            self._tasks.create_task(self._start_behind(exchange, needed), name="get what a request needs")
 
     def _check_state(self, request: Request) -> None:
         if self.draining:
@@ -259,13 +269,15 @@ class AgentLink:
         return exchange.account is not None or self._credential.can_renew
 
     def renew_credential(self, exchange: Exchange) -> None:
-        """Get a newer credential, and start `exchange` with it; all others go on meanwhile."""
-        self._tasks.create_task(self._renew(exchange), name="renew the credential")
+        """Get a newer credential, and start `exchange` again with it."""
+        credential = exchange.account or self._credential
+        self._tasks.create_task(self._start_behind(exchange, credential), name="renew the credential")
 
-    async def _renew(self, exchange: Exchange) -> None:
+    async def _start_behind(self, exchange: Exchange, needed: Needed) -> None:
+        """Get what a request needs, while all others go on, and start it then."""
         refusal: Refusal | None = None
         try:
-            await (exchange.account or self._credential).renew()
+            await needed.renew()
         except Refusal as none:
             refusal = none
         except CommandFailed as failure:

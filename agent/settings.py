@@ -201,6 +201,12 @@ class AgentSettings(ProcessSettings):
         help="What else the apiserver is told of a user it is to impersonate: the fingerprint of the certificate, the client's "
         "address, the request's id. For each the agent's credential needs a right (docs/identity.md).",
     )
+    allow_impersonation: bool = setting(
+        parse=values.boolean,
+        default=False,
+        help="Let users act as somebody else (kubectl --as) where the cluster's own rules let them, which the agent asks the "
+        "apiserver; the stub's access rules must allow it as well (docs/identity.md).",
+    )
     accounts: Path | None = setting(
         parse=values.existing_file,
         default=None,
@@ -290,8 +296,12 @@ class AgentSettings(ProcessSettings):
             )
         if self.mode != "tokenrequest" and self.accounts is not None:
             raise UsageError(f"--accounts goes with --mode tokenrequest, and --mode is {self.mode}")
-        if self.mode != "impersonate" and self.impersonate_extra:
-            raise UsageError(f"--impersonate-extra goes with --mode impersonate, and --mode is {self.mode}")
+        for flag, given in (
+            ("--impersonate-extra", self.impersonate_extra),
+            ("--allow-impersonation", self.allow_impersonation),
+        ):
+            if given and self.mode != "impersonate":
+                raise UsageError(f"{flag} goes with --mode impersonate, and --mode is {self.mode}")
 
     def _check_proxy(self) -> None:
         in_url = isinstance(self.proxy, ProxyUrl) and bool(self.proxy.username)

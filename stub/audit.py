@@ -90,10 +90,12 @@ class AuditLog:
             exchange.address,
             caller.peer.fingerprint if caller and caller.peer else "",
             now - exchange.seconds(),
+            exchange.admitted.acting if exchange.admitted else None,
         )
         own = {
             "hop": _HOP,
             "cluster": exchange.admitted.cluster if exchange.admitted else "",
+            "slot": (exchange.admitted.slot or "") if exchange.admitted else "",
             "agent": link.name if link else "",
         }
         self._lines.write(request.event(stage, now, exchange.status, {**own, **facts}))

@@ -43,11 +43,13 @@ class Caller:
         identity: from the certificate; without one its user has no name.
         block: the same as a REQUEST carries it, with the client's address.
         peer: the certificate; None for a client who shows none, and whom the cluster tells by a bearer token.
+        counted_as: whose share of the stub it uses: the user's, or without a name the address's.
     """
 
     identity: Identity
     block: bytes = field(repr=False)
     peer: PeerCertificate | None
+    counted_as: str
 
 
 @dataclass(slots=True)
@@ -160,12 +162,13 @@ class Admission:
         exceptions = self._rules if self._access is None else self._access.current(time.monotonic())
         check_identity(identity, allow_users=exceptions.allow_users, allow_groups=exceptions.allow_groups)
         told = peer.fingerprint if self._rules.forward_fingerprint else ""
-        return Caller(identity, _caller_block(identity, address, told), peer)
+        return Caller(identity, _caller_block(identity, address, told), peer, identity.user)
 
     def _nobody(self, address: str) -> Caller:
         if self._access is None or not self._access.current(time.monotonic()).forwards_some_bearer:
             raise Unauthorized(_CERTIFICATE_NEEDED)
-        return Caller(Identity(""), encode_pairs(pairs=[(b"address", address.encode())]), None)
+        block = encode_pairs(pairs=[(b"address", address.encode())])
+        return Caller(Identity(""), block, None, f"address {address}")
 
     def check_dates(self, caller: Caller) -> None:
         """Refuse a certificate whose time is over or that was revoked; asked for every request, because connections live long.

@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,8 +36,23 @@ GETS: Final[Mapping[str, tuple[int, bool, str, int]]] = {
 }
 """Clients, a connection for each request, and which streams run beside them."""
 
+AT_REST: Final = 0.02
+"""Cores that two processes take which have nothing to do."""
+SETTLING: Final = 50
+
 IDLE_WATCHES: Final = 1000
 STALLED: Final = 100
+NOTHING: Final = {"requests": 0.0, "connections": 0.0, "down": 0.0, "up": 0.0}
+PACED: Final = {
+    "requests": ({"requests": 100.0}, "us_per_request", 1e6),
+    "connections": ({"requests": 10.0, "connections": 10.0}, "us_per_connection", 1e6),
+    "down": ({"down": 20.0}, "s_per_gb_down", 1e3),
+    "up": ({"up": 20.0}, "s_per_gb_up", 1e3),
+}
+"""By what is counted: a light load of it alone, and the unit of what one costs."""
+
+MIXED: Final = {"requests": 400.0, "connections": 20.0, "down": 40.0, "up": 20.0}
+MIXED_WATCHES: Final = 200
 ROUND_TRIP_MILLISECONDS: Final = 100.0
 BURST: Final = 100
 
@@ -66,6 +82,14 @@ class Bench:
     def resident(self) -> list[float]:
         """Return the resident MiB of both sides."""
         return [each.resident_mib() for each in self.tunnel.sides]
+
+    def settle(self) -> None:
+        """Wait until both sides are at rest, for some seconds at most: streams that were just released end one by one."""
+        for _ in range(SETTLING):
+            before = sum(self.cpu())
+            time.sleep(0.2)
+            if sum(self.cpu()) - before < 0.2 * AT_REST:
+                return
 
 
 def _spent(before: Sequence[float], after: Sequence[float], unit: str, scale: float) -> Figures:
@@ -97,6 +121,7 @@ def _transfer(bench: Bench, name: str) -> Figures:
 def _held(bench: Bench, kind: str, count: int) -> Figures:
     before = bench.resident()
     figures = bench.others.ask(do="hold", kind=kind, count=count)
+    bench.settle()  # what nobody reads still fills buffers
     figures |= _spent(before, bench.resident(), "kib_per_stream", 1024 / count)
     bench.others.ask(do="release")
     return figures
@@ -110,15 +135,40 @@ def _stalled(bench: Bench, name: str) -> Figures:
     return _held(bench, "stalled", STALLED)
 
 
+def _paced(bench: Bench, name: str) -> Figures:
+    """Measure what things cost a process that is asleep when they come."""
+    found: Figures = {}
+    for what, (load, unit, scale) in PACED.items():
+        before = bench.cpu()
+        figures = bench.users.ask(do="mixed", seconds=bench.seconds, **NOTHING | load)
+        each = scale / (figures[what] * figures["seconds"])
+        found |= _spent(before, bench.cpu(), unit, each)
+    return found
+
+
+def _mixed(bench: Bench, name: str) -> Figures:
+    """Measure what the cost model has to predict."""
+    memory = bench.resident()
+    bench.others.ask(do="hold", kind="watch", count=MIXED_WATCHES)
+    grown = _spent(memory, bench.resident(), "mib_grown", 1.0)
+    before = bench.cpu()
+    figures = bench.users.ask(do="mixed", seconds=2 * bench.seconds, **MIXED)
+    figures |= _spent(before, bench.cpu(), "cores", 1 / figures["seconds"])
+    bench.others.ask(do="release")
+    return figures | grown | {"watches": MIXED_WATCHES}
+
+
 TESTS: Final[Mapping[str, Callable[[Bench, str], Figures]]] = {
     **dict.fromkeys(GETS, _get),
     "down": _transfer,
     "up": _transfer,
     "idle": _idle,
     "stalled": _stalled,
+    "paced": _paced,
+    "mixed": _mixed,
 }
 DISTANCE: Final = "distance"
-OWN: Final = ("stalled", DISTANCE)
+OWN: Final = ("stalled", "paced", "mixed", DISTANCE)
 """What the outside program does not measure."""
 ALL: Final = (*TESTS, DISTANCE)
 
@@ -140,6 +190,7 @@ def measure(folder: Path, tests: Sequence[str], seconds: float, mib: int) -> Rou
         with installation(folder) as tunnel, users_of(tunnel, seconds, mib) as bench:
             results["rest"] = _rest(bench)
             for name in near:
+                bench.settle()
                 results[name] = TESTS[name](bench, name)
                 print(f"    {name}", file=sys.stderr, flush=True)
             results["end"] = _rest(bench) | {"alive": all(each.alive for each in tunnel.sides)}

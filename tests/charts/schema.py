@@ -45,7 +45,7 @@ def settings_schema(chart: str) -> dict[str, Any]:
 def own_flags(chart: str) -> set[str]:
     """The settings that a chart's templates give as flags or variables."""
     templates = "".join(path.read_text() for path in (CHARTS / chart / "templates").iterdir())
-    flags = set(re.findall(r"- --([a-z-]+)=", templates)) - {"config"}
+    flags = set(re.findall(r"- --([a-z-]+)", templates)) - {"config"}
     variables = re.findall(r"name: CTUN_([A-Z_]+)", templates)
     return flags | {name.lower().replace("_", "-") for name in variables}
 

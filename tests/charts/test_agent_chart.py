@@ -2,12 +2,16 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
 from agent.enrolment_cluster import NAMESPACE as KUBE_SYSTEM
 from agent.facts import collector, probe
 from agent.settings import NO_FILE, AgentSettings
+from agent.upstream import reviews
+from agent.upstream.accounts import ServiceAccount
+from agent.upstream.tokens import TokenIssuer, open_accounts
 from tests.charts.rendering import (
     AGENT,
     NAMESPACE,
@@ -21,6 +25,7 @@ from tests.charts.rendering import (
     rights_of,
     settings_of,
 )
+from tunnel.core import extras
 from tunnel.core.http.kubernetes import parse_request_info
 from tunnel.core.identity import Identity, impersonation_fields
 from tunnel.core.policy.ceiling import parse_ceiling
@@ -39,8 +44,23 @@ ALL_VALUES = {
     "ceiling": {"readOnly": True, "namespaces": ["shop"]},
     "settings": {"channels-floor": 8, "proxy": "http://proxy.example.com:3128", "no-proxy": ["10.0.0.0/8"]},
     "facts": {"interval": "1h"},
-    "impersonate": {"users": ["ann"], "groups": ["dev"], "uids": True, "extras": ["example.com/team"]},
+    "impersonate": {
+        "users": ["ann"],
+        "groups": ["dev"],
+        "uids": True,
+        "extra": ["certificate", "address", "request"],
+        "allowAs": True,
+    },
     "networkPolicy": {"enabled": True, "admin": [{"namespaceSelector": {}}]},
+}
+ACCOUNTS = {
+    "mode": "tokenrequest",
+    "accounts": [
+        {"groups": ["dev"], "serviceAccount": "shop/deployer"},
+        {"groups": ["dev"], "serviceAccount": "shop/deployer"},
+        {"users": ["ann"], "serviceAccount": "shop/viewer"},
+        {"users": ["bob"], "serviceAccount": "lab/viewer"},
+    ],
 }
 
 
@@ -58,8 +78,18 @@ def test_each_value_arrives_at_the_agent(tmp_path: Path) -> None:
     assert settings.channels_floor == 8
     assert settings.no_proxy == ("10.0.0.0/8",)
     assert settings.facts_interval == 3600
+    assert settings.impersonate_extra == ("certificate", "address", "request")
+    assert settings.allow_impersonation
     assert settings.ceiling is not None
     assert RulesFile(settings.ceiling, parse_ceiling, "--ceiling").current(0).scope.read_only
+
+
+def test_the_accounts_arrive_at_the_agent(tmp_path: Path) -> None:
+    settings = settings_of(render(AGENT, **ACCOUNTS), AgentSettings, tmp_path)
+    assert settings.accounts is not None
+    rules = open_accounts(settings.accounts).current(0)
+    assert rules.account_of(Identity("ann", ("dev",))) == ServiceAccount("shop", "deployer")
+    assert rules.account_of(Identity("bob")) == ServiceAccount("lab", "viewer")
 
 
 def test_an_agent_that_joins_has_a_token_and_a_folder_to_keep_what_it_gets(tmp_path: Path) -> None:
@@ -121,20 +151,28 @@ _IMPERSONATION = {
 }
 
 
-def right(target: bytes) -> Right:
-    """What a GET of the agent's needs."""
-    info = parse_request_info(b"GET", target)
-    return (info.api_group, info.resource, info.verb) if info.is_resource else ("/", info.path, "get")
+def right(target: bytes, method: bytes = b"GET") -> Right:
+    """What a request of the agent's needs."""
+    info = parse_request_info(method, target)
+    if not info.is_resource:
+        return "/", info.path, "get"
+    resource = f"{info.resource}/{info.subresource}" if info.subresource else info.resource
+    return info.api_group, resource, info.verb
 
 
 def impersonations(identity: Identity) -> set[Right]:
     """What the apiserver asks of whoever sends the fields of an identity."""
     found = set()
     for name, _ in impersonation_fields(identity):
-        extra = name.removeprefix(b"Impersonate-Extra-").decode()
+        extra = unquote(name.removeprefix(b"Impersonate-Extra-").decode())
         group, resource = _IMPERSONATION.get(name, ("authentication.k8s.io", f"userextras/{extra}"))
         found.add((group, resource, "impersonate"))
     return found
+
+
+def told(*keys: str) -> set[Right]:
+    """What it takes to tell the apiserver these extra attributes."""
+    return impersonations(Identity("ann", ("dev",), None, tuple((key, ("x",)) for key in keys)))
 
 
 PROBES = {right(probe.PATH), right(b"/version")}
@@ -150,11 +188,31 @@ USERS = impersonations(Identity("ann", ("dev",)))
         ({"mode": "token"}, PROBES | FACTS),
         (JOINING, PROBES | FACTS | USERS | {right(KUBE_SYSTEM)}),
         (
-            {"impersonate": {"uids": True, "extras": ["team"]}},
-            PROBES | FACTS | impersonations(Identity("ann", ("dev",), "7", (("team", ("a",)),))),
+            {"impersonate": {"uids": True}},
+            PROBES | FACTS | impersonations(Identity("ann", ("dev",), "7")),
         ),
+        (
+            {"impersonate": {"extra": ["certificate", "address", "request"]}},
+            PROBES | FACTS | told(extras.CERTIFICATE, extras.ADDRESS, extras.REQUEST),
+        ),
+        (
+            {"impersonate": {"allowAs": True}},
+            PROBES | FACTS | told(extras.ORIGINAL_USER) | {right(reviews.PATH.encode(), b"POST")},
+        ),
+        ({"mode": "passthrough"}, PROBES | FACTS),
+        (ACCOUNTS, PROBES | FACTS),
     ],
-    ids=["default", "without facts", "token", "joining", "whole identity"],
+    ids=[
+        "default",
+        "no facts",
+        "token",
+        "joining",
+        "uids",
+        "extra",
+        "allowAs",
+        "passthrough",
+        "tokenrequest",
+    ],
 )
 def test_the_agent_may_do_what_it_asks_for_and_nothing_else(
     values: dict[str, Any], rights: set[Right]
@@ -162,9 +220,35 @@ def test_the_agent_may_do_what_it_asks_for_and_nothing_else(
     rendered = render(AGENT, **values)
     (role,) = rendered.all("ClusterRole")
     assert rights_of(role) == rights
+    assert bool(rendered.all("Role")) == (values is ACCOUNTS)
     assert [each["roleRef"]["name"] for each in rendered.all("ClusterRoleBinding")] == [
         role["metadata"]["name"]
     ]
+
+
+class Posted:
+    """An apiserver that gives a token, and keeps where it was asked for."""
+
+    path = ""
+
+    async def create(self, path: str, body: object, what: str) -> dict[str, object]:
+        self.path = path
+        return {"status": {"token": "x"}, "spec": {"expirationSeconds": 600}}
+
+
+async def test_tokens_can_be_had_of_the_accounts_alone_that_are_named() -> None:
+    posted = Posted()
+    await TokenIssuer(posted).issue(ServiceAccount("shop", "viewer"))
+    roles = {role["metadata"]["namespace"]: role for role in render(AGENT, **ACCOUNTS).all("Role")}
+    assert roles.keys() == {"shop", "lab"}
+    assert rights_of(roles["shop"]) == {right(posted.path.encode(), b"POST")}
+    assert names_of(roles["shop"], "serviceaccounts/token") == [["deployer", "viewer"]]
+    assert names_of(roles["lab"], "serviceaccounts/token") == [["viewer"]]
+
+
+def test_accounts_and_their_mode_go_together() -> None:
+    assert "accounts" in refusal(AGENT, {"mode": "tokenrequest"})
+    assert "goes with mode tokenrequest" in refusal(AGENT, {"accounts": ACCOUNTS["accounts"]})
 
 
 def test_without_facts_none_are_asked_for(tmp_path: Path) -> None:
@@ -210,7 +294,9 @@ def test_an_agent_has_a_stub_and_one_way_to_its_certificate() -> None:
     assert "exclude each other" in refusal(AGENT, {"join": {"existingSecret": "join"}})
 
 
-@pytest.mark.parametrize("values", [{}, ALL_VALUES, JOINING, {"mode": "token"}])
+@pytest.mark.parametrize(
+    "values", [{}, ALL_VALUES, JOINING, {"mode": "token"}, {"mode": "passthrough"}, ACCOUNTS]
+)
 def test_helm_has_nothing_to_complain_about(values: dict[str, Any]) -> None:
     least = {"image": {"repository": "example.com/ct"}, "certificate": {"existingSecret": "certificate"}}
     done = helm("lint", AGENT, least | {"stubs": ["stub.example.com:8443"]} | values, "--strict")

@@ -129,6 +129,7 @@ def test_the_environment_is_the_charts_alone(chart: str) -> None:
     assert rendered.one("ServiceAccount")["automountServiceAccountToken"] is False
     known = {f"CTUN_{field.name.upper()}" for field in dataclasses.fields(CLASSES[chart])}
     assert variables_of(rendered).keys() <= known
+    assert variables_of(rendered)["CTUN_CONTROL"].startswith("/run/cluster-tunnel/")
 
 
 @needs_helm
@@ -146,15 +147,16 @@ def test_kubelets_ask_the_admin_port(chart: str) -> None:
 @needs_helm
 @both
 def test_other_settings_make_other_pods_and_rules_do_not(chart: str) -> None:
-    rules: dict[str, Any] = {STUB: {"access": {"default": "deny"}}, AGENT: {"ceiling": {"readOnly": True}}}[
-        chart
-    ]
+    rules: dict[str, dict[str, Any]] = {
+        STUB: {"access": {"default": "deny"}},
+        AGENT: {"ceiling": {"readOnly": True}},
+    }
 
     def mark(**values: Any) -> str:
         return str(render(chart, **values).template["metadata"]["annotations"]["cluster-tunnel/settings"])
 
     assert mark(settings={"log-level": "debug"}) != mark()
-    assert mark(**rules) == mark()
+    assert mark(**rules[chart]) == mark()
 
 
 @needs_helm

@@ -102,6 +102,7 @@ def test_users_are_led_to_the_active_stub_alone() -> None:
     service = rendered.one("Service", "stub")
     standby = rendered.template["metadata"]["labels"]
     assert service["spec"]["type"] == "LoadBalancer"
+    assert service["spec"]["publishNotReadyAddresses"] is True
     assert not includes(standby, service["spec"]["selector"])
     assert includes(standby | {ACTIVE_LABEL: "true"}, service["spec"]["selector"])
 
@@ -213,9 +214,10 @@ def test_without_rbac_no_right_is_given() -> None:
 
 def test_a_claim_takes_the_place_of_the_secret() -> None:
     rendered = render(STUB, certificates={"existingClaim": "ca"})
-    (volume,) = rendered.template["spec"]["volumes"]
-    assert volume["persistentVolumeClaim"] == {"claimName": "ca"}
-    assert rendered.container["volumeMounts"][0]["readOnly"] is False
+    claim = {"name": "certificates", "persistentVolumeClaim": {"claimName": "ca"}}
+    assert claim in rendered.template["spec"]["volumes"]
+    (mount,) = [each for each in rendered.container["volumeMounts"] if each["name"] == "certificates"]
+    assert mount["readOnly"] is False
 
 
 def test_certificates_come_from_one_place() -> None:

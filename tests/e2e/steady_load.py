@@ -128,12 +128,16 @@ class _Worker:
         failure = ""
         for _ in range(TRIES):
             try:
-                status, again, failure = self._exchange(name)
+                connection = self._connected()
+            except OSError as error:
+                self._drop()
+                return repr(error)
+            try:
+                status, again, failure = self._exchange(connection, name)
             except (OSError, http.client.HTTPException) as error:
-                connected = self._connection is not None and self._connection.sock is not None
                 self._drop()
                 failure = f"{'POST' if name else 'GET'} {error!r}"
-                if name or not connected:
+                if name:
                     return failure
                 self._tally.broken += 1
                 continue
@@ -145,8 +149,7 @@ class _Worker:
             time.sleep(int(again))
         return failure
 
-    def _exchange(self, name: str) -> tuple[int, str, str]:
-        connection = self._connected()
+    def _exchange(self, connection: http.client.HTTPSConnection, name: str) -> tuple[int, str, str]:
         if name:
             body = json.dumps({"metadata": {"name": name}})
             connection.request("POST", self._target.path, body, {"Content-Type": "application/json"})

@@ -9,7 +9,7 @@ from typing import Any, Final
 NAMESPACE: Final = "/api/v1/namespaces/default"
 EVENTS: Final = f"{NAMESPACE}/events?watch=true&resourceVersion="
 LOG: Final = f"{NAMESPACE}/pods/web/log?follow=true&sinceTime="
-EXEC: Final = f"{NAMESPACE}/pods/web/exec?command=cat&stdin=true&stdout=true"
+EXEC: Final = f"{NAMESPACE}/pods/web/exec?command=cat&stdin=true&stdout=true&command="
 
 TICK_SECONDS: Final = 0.1
 """Between two events of a watch, and two lines of a log."""
@@ -20,9 +20,9 @@ def object_target(name: str, size: int, delay_milliseconds: int = 0) -> str:
     return f"{NAMESPACE}/configmaps/{name}?bytes={size}&delay={delay_milliseconds}"
 
 
-def collection_target(delay_milliseconds: int = 0) -> str:
-    """Return where objects are created; the answer comes after a while."""
-    return f"{NAMESPACE}/configmaps?delay={delay_milliseconds}"
+def collection_target(name: str, delay_milliseconds: int = 0) -> str:
+    """Return where an object is created; the answer comes after a while."""
+    return f"{NAMESPACE}/configmaps?fieldManager={name}&delay={delay_milliseconds}"
 
 
 @lru_cache(maxsize=256)

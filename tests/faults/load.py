@@ -116,7 +116,8 @@ def get(name: str, size: int = SMALL_BYTES, delay_milliseconds: int = 0) -> Wish
 def post(name: str, size: int = SMALL_BYTES, delay_milliseconds: int = 0) -> Wish:
     """Return the wish to create an object; each has its own name."""
     body = content.new_object(name, size)
-    return Wish("POST", content.collection_target(delay_milliseconds), 201, content.created(body), name, body)
+    target = content.collection_target(name, delay_milliseconds)
+    return Wish("POST", target, 201, content.created(body), name, body)
 
 
 @dataclass(frozen=True, slots=True)

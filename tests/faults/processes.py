@@ -1,6 +1,7 @@
 """Stubs and agents as processes that can be killed, frozen, starved and started again at the same addresses."""
 
 import asyncio
+import itertools
 import json
 import os
 import resource
@@ -155,12 +156,16 @@ class Member:
         self.signal(signal.SIGCONT)
 
     def limit_descriptors(self, spare: int | None) -> None:
-        """Let it open only `spare` descriptors more than it has; None lets it open as many as before."""
+        """Let it open only `spare` descriptors more than it has; None lets it open as many as it may."""
         _, hard = resource.prlimit(self.running.pid, resource.RLIMIT_NOFILE)
-        # Numbers count, not how many are open: the highest one that is taken decides.
-        highest = max(map(int, os.listdir(f"/proc/{self.running.pid}/fd")))
-        limit = hard if spare is None else highest + 1 + spare
+        limit = hard if spare is None else self._number_free(spare)
         resource.prlimit(self.running.pid, resource.RLIMIT_NOFILE, (limit, hard))
+
+    def _number_free(self, spare: int) -> int:
+        """Return the number below which `spare` are free: numbers are limited, not how many are open."""
+        taken = set(map(int, os.listdir(f"/proc/{self.running.pid}/fd")))
+        free = (number for number in itertools.count() if number not in taken)
+        return next(itertools.islice(free, spare, None))
 
     def limit_files(self, size: int | None) -> None:
         """Let no file that it writes become larger than `size` bytes, as on a disk that is full; None lifts that."""
@@ -220,6 +225,10 @@ class StubProcess(Member):
         """Whether it says so, as a kubelet asks."""
         answer = await self.admin("/readyz")
         return answer is not None and answer.status == 200
+
+    def oversleep(self) -> None:
+        """Let its election think that the machine was suspended for a minute."""
+        self.signal(signal.SIGUSR1)
 
     async def lease(self) -> dict[str, Any]:
         """Return what it knows of the lease; nothing where it does not answer."""

@@ -205,14 +205,14 @@ class Relay:
         for leg in list(self._legs):
             leg.reset()
 
-    def half_open(self) -> None:
-        """Lose every connection's far side and tell nobody on the near one: what that sends is taken and thrown away, as by
-        a machine that is gone behind a NAT that keeps quiet."""
-        for leg in [leg for leg in self._legs if isinstance(leg, NearLeg)]:
-            far, leg.other = leg.other, None
-            if far is not None:
-                far.other = None
-                far.reset()
+    def half_open(self, *, near: bool = False) -> None:
+        """Reset every connection at one side, the far one unless `near`, and tell nobody at the other: what that sends is taken
+        and thrown away, as behind a NAT that forgot about it."""
+        for leg in [leg for leg in self._legs if isinstance(leg, NearLeg) is near]:
+            deaf, leg.other = leg.other, None
+            if deaf is not None:
+                deaf.other = None
+            leg.reset()
 
     def black_hole(self) -> None:
         """Let nothing pass in either direction, not even an end; new connections are accepted and silent.

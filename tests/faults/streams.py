@@ -26,6 +26,7 @@ class Stream:
         after: the number of the last line that is known already.
 
     Attributes:
+        target: what is asked for.
         opened: set with its first bytes.
         ended_at: on the loop's clock, once it has ended.
         ending: how: `clean`, or why not.
@@ -33,9 +34,11 @@ class Stream:
     """
 
     name = ""
+    path = ""
 
     def __init__(self, client: Client, after: int = 0) -> None:
         self._client = client
+        self.target = f"{self.path}{after}"
         self.number = after
         self.opened = asyncio.Event()
         self.ended_at: float | None = None
@@ -84,14 +87,15 @@ class Watch(Stream):
     """Events, one after the other. One that has ended is taken up where it stopped, by another `Watch`."""
 
     name = "watch"
+    path = content.EVENTS
 
     async def follow(self, connection: Connection) -> None:
-        await self._read(connection, content.EVENTS + str(self.number))
+        await self._read(connection)
         if self._buffer:
             raise WrongBytes(f"{self.name}: it ended cleanly in the middle of an event")
 
-    async def _read(self, connection: Connection, target: str) -> None:
-        head = await connection.begin("GET", target)
+    async def _read(self, connection: Connection) -> None:
+        head = await connection.begin("GET", self.target)
         if head.status != 200:
             raise Broken(f"status {head.status}")
         while piece := await connection.piece():
@@ -105,9 +109,10 @@ class Log(Watch):
     """Lines of a log."""
 
     name = "log"
+    path = content.LOG
 
     async def follow(self, connection: Connection) -> None:
-        await self._read(connection, content.LOG + str(self.number))
+        await self._read(connection)
         raise WrongBytes(f"{self.name}: it ended cleanly, as if the pod had")
 
     def line(self, number: int) -> bytes:
@@ -118,9 +123,10 @@ class Exec(Stream):
     """A pipe: what is sent comes back."""
 
     name = "exec"
+    path = content.EXEC
 
     async def follow(self, connection: Connection) -> None:
-        head = await connection.begin("POST", content.EXEC, UPGRADE)
+        head = await connection.begin("POST", self.target, UPGRADE)
         if head.status != 101:
             raise Broken(f"status {head.status}")
         async with beside(self._send(connection)):
@@ -138,14 +144,13 @@ class Exec(Stream):
         return content.body_of(f"exec {number}", BLOCK_BYTES // 2).hex().encode() + b"\n"
 
 
-KINDS: Final = (Watch, Log, Exec)
+STREAMS: Final[tuple[type[Stream], ...]] = (Watch, Log, Exec)
 
 
 @asynccontextmanager
-async def held(client: Client, kinds: tuple[type[Stream], ...] = KINDS) -> AsyncIterator[list[Stream]]:
-    """Hold one of each kind open while the block runs, which is entered when all are."""
-    found = [kind(client) for kind in kinds]
-    async with beside(*(stream.run() for stream in found)):
-        for stream in found:
+async def held(*streams: Stream) -> AsyncIterator[None]:
+    """Hold streams open while the block runs, which is entered when all are."""
+    async with beside(*(stream.run() for stream in streams)):
+        for stream in streams:
             await stream.opened.wait()
-        yield found
+        yield

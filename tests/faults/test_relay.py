@@ -115,14 +115,18 @@ async def test_a_connection_is_cut_behind_as_many_bytes_as_told(pair: Pair) -> N
         await soon(pair.far_reader.read())
 
 
-async def test_half_open_means_that_one_side_is_gone_and_the_other_hears_nothing(pair: Pair) -> None:
-    pair.relay.half_open()
+@pytest.mark.parametrize("near", [False, True])
+async def test_half_open_means_that_one_side_is_gone_and_the_other_hears_nothing(
+    pair: Pair, near: bool
+) -> None:
+    sides = [(pair.near_reader, pair.near), (pair.far_reader, pair.far)]
+    (gone, _), (deaf, writer) = sides if near else sides[::-1]
+    pair.relay.half_open(near=near)
     with pytest.raises(ConnectionResetError):
-        await soon(pair.far_reader.read())
-    pair.near.write(b"into the void" * 100_000)
-    await soon(pair.near.drain())
-    assert not pair.near_reader.at_eof()
-    assert pair.relay.connections == 1
+        await soon(gone.read())
+    writer.write(b"into the void" * 100_000)
+    await soon(writer.drain())
+    assert not deaf.at_eof()
 
 
 async def test_a_black_hole_swallows_bytes_ends_and_new_connections_until_it_heals(pair: Pair) -> None:

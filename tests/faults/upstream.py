@@ -64,12 +64,14 @@ class Connection(asyncio.Protocol):
 
     Args:
         counting: hears of each request.
+        connections: those that are open.
     """
 
     transport: asyncio.Transport
 
-    def __init__(self, counting: Counting) -> None:
+    def __init__(self, counting: Counting, connections: "set[Connection]") -> None:
         self._counting = counting
+        self._connections = connections
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._timer: asyncio.TimerHandle | None = None
@@ -85,6 +87,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
+        self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:
         if self._piped:
@@ -97,6 +100,7 @@ class Connection(asyncio.Protocol):
             self.transport.write(data[upgrade.args[0] :])
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._connections.discard(self)
         if self._timer is not None:
             self._timer.cancel()
         if self._delayed:
@@ -177,16 +181,12 @@ async def upstream(context: ssl.SSLContext, agents: dict[str, str]) -> AsyncIter
     """Listen while the block runs; what it counts, and its port, are given."""
     counting = Counting(agents)
     connections: set[Connection] = set()
-
-    def accept() -> Connection:
-        connection = Connection(counting)
-        connections.add(connection)
-        return connection
-
-    server = await asyncio.get_running_loop().create_server(accept, "127.0.0.1", 0, ssl=context, backlog=1024)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Connection(counting, connections), "127.0.0.1", 0, ssl=context, backlog=1024
+    )
     try:
         yield counting, server.sockets[0].getsockname()[1]
     finally:
         server.close()
-        for connection in connections:
+        for connection in list(connections):
             connection.transport.abort()

@@ -52,6 +52,7 @@ class AuditedRequest:
         address: where that user connects from.
         certificate: the fingerprint of that user's certificate; empty where there is none, or it is not told.
         received_at: POSIX seconds.
+        acting: whom that user acts as; None for itself.
     """
 
     id: str
@@ -61,6 +62,7 @@ class AuditedRequest:
     address: str
     certificate: str
     received_at: float
+    acting: Identity | None = None
 
     def event(self, stage: Stage, at: float, code: int, facts: Mapping[str, object]) -> dict[str, object]:
         """Return the event of a stage.
@@ -76,6 +78,7 @@ class AuditedRequest:
             uri=request_uri(self.target, self.info),
             verb=self.info.verb,
             user=_user(self.identity, self.certificate),
+            acting=_user(self.acting, ""),
             address=self.address,
             object_ref=_object_ref(self.info),
             code=code,
@@ -91,6 +94,7 @@ def event(
     uri: str,
     verb: str,
     user: Mapping[str, object],
+    acting: Mapping[str, object] | None = None,
     address: str,
     object_ref: Mapping[str, str],
     code: int,
@@ -113,8 +117,10 @@ def event(
         "requestURI": uri,
         "verb": verb,
         "user": user,
-        "sourceIPs": [address] if address else [],
     }
+    if acting:
+        found["impersonatedUser"] = acting
+    found["sourceIPs"] = [address] if address else []
     if object_ref:
         found["objectRef"] = object_ref
     if code:

@@ -2,14 +2,14 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{- /* 55 characters leave room for "-ceiling" within a DNS label's 63. */ -}}
+{{- /* 54 characters leave room for "-accounts" within a DNS label's 63. */ -}}
 {{- define "agent.fullname" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 55 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | trunc 54 | trimSuffix "-" -}}
 {{- else if contains (include "agent.name" .) .Release.Name -}}
-{{- .Release.Name | trunc 55 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 54 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name (include "agent.name" .) | trunc 55 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name (include "agent.name" .) | trunc 54 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
@@ -57,6 +57,26 @@ true
 {{- else -}}
 {{- $_ := required "certificate.existingSecret or join.existingSecret: name the Secret with the agent's certificate or its join token" .Values.certificate.existingSecret -}}
 {{- end -}}
+{{- end -}}
+
+{{- define "agent.accounts" -}}
+{{- if eq .Values.mode "tokenrequest" -}}
+{{- if not .Values.accounts }}{{ $_ := required "accounts: mode tokenrequest needs to know who acts as which service account" nil }}{{ end -}}
+true
+{{- else if .Values.accounts -}}
+{{- fail "accounts goes with mode tokenrequest" -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The names of the service accounts, by namespace, as JSON. */ -}}
+{{- define "agent.accountsByNamespace" -}}
+{{- $found := dict -}}
+{{- range .Values.accounts -}}
+{{- $parts := splitList "/" .serviceAccount -}}
+{{- $namespace := first $parts -}}
+{{- $_ := set $found $namespace (append (get $found $namespace | default list) (last $parts) | uniq) -}}
+{{- end -}}
+{{- toJson $found -}}
 {{- end -}}
 
 {{- /* Settings as texts: YAML would show a million as 1e+06. */ -}}

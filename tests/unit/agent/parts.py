@@ -17,6 +17,7 @@ from agent.settings import AgentSettings
 from agent.upstream.connection import UpstreamConnection
 from agent.upstream.credential import Credential, StaticToken
 from agent.upstream.pool import Borrower, UpstreamPool
+from agent.upstream.reviews import Reviews
 from agent.upstream.tokens import AccountTokens
 from tests.unit.fakes import FakeStream
 from tunnel.core.channel.stub_side import (
@@ -190,6 +191,7 @@ class Agent:
         tasks: owns renewals; without one nothing is renewed.
         accounts: the credentials of users that act as service accounts.
         audit: hears of every request.
+        reviews: says who may act as whom.
     """
 
     def __init__(
@@ -201,13 +203,14 @@ class Agent:
         channels_limit: int = 8,
         accounts: AccountTokens | None = None,
         audit: AuditLog | None = None,
+        reviews: Reviews | None = None,
     ) -> None:
         self.upstreams = Upstreams()
         self.channels = Channels()
         self.vitals = Vitals(milliseconds=2.7)
         credential = credential or StaticToken("token-1")
         ceiling = Ceiling(impersonate=accounts is None)
-        inspection = Inspection(ceiling, credential, b"10.0.0.1:6443", accounts=accounts)
+        inspection = Inspection(ceiling, credential, b"10.0.0.1:6443", accounts=accounts, reviews=reviews)
         settings = cast("AgentSettings", _Settings(channels_limit))
         self.link = AgentLink(
             settings,

@@ -165,3 +165,41 @@ def test_who_asked_can_be_told_afterwards_whether_or_not_it_was_let_in() -> None
         assert ceiling.caller(block).identity == Identity(user.decode())
     with pytest.raises(BadRequest):
         ceiling.caller(b"user")
+
+
+# kubectl --as --------------------------------------------------------------------------------------
+
+
+def acting_lines(user: str, acting: Identity, **settings: Any) -> bytes:
+    block = encode_pairs(pairs=[(b"user", user.encode()), (b"group", b"devs"), *NOBODY])
+    return Ceiling(impersonate=True, **settings).acting_lines(block, acting)
+
+
+def test_whoever_acts_as_somebody_else_is_told_among_the_extras() -> None:
+    acting = Identity("bob", ("ops",), "u-2", (("team", ("a",)),))
+    assert acting_lines("alice", acting, extra=frozenset({"address"})) == (
+        b"Impersonate-User: bob\r\n"
+        b"Impersonate-Group: ops\r\n"
+        b"Impersonate-Uid: u-2\r\n"
+        b"Impersonate-Extra-team: a\r\n"
+        b"Impersonate-Extra-cluster-tunnel%2fclient-address: 192.0.2.1\r\n"
+        b"Impersonate-Extra-cluster-tunnel%2foriginal-user: alice\r\n"
+        b"X-Forwarded-For: 192.0.2.1\r\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("user", "acting"),
+    [
+        ("system:admin", Identity("bob")),
+        ("eve", Identity("bob")),
+        ("alice", Identity("system:admin")),
+        ("alice", Identity("bob", ("system:masters",))),
+        ("alice", Identity("eve")),
+    ],
+)
+def test_both_have_to_be_within_the_ceiling(tmp_path: Path, user: str, acting: Identity) -> None:
+    path = tmp_path / "ceiling.yaml"
+    path.write_text("users: [alice, bob]")
+    with pytest.raises(Forbidden, match="above the cluster's ceiling"):
+        acting_lines(user, acting, file=RulesFile(path, parse_ceiling, "--ceiling"))

@@ -121,8 +121,7 @@ async def test_whom_no_rule_names_is_refused_before_anything_is_asked(stage: Sta
 async def test_a_token_that_cannot_be_had_costs_its_requests_alone(stage: Stage) -> None:
     stage.office.refusal = Forbidden("the agent may not make tokens")
     await stage.ask(1)
-    ((number, code, _),) = stage.agent.refused()
-    assert (number, code) == (1, 403)
+    assert stage.agent.refused() == [(1, 403, False)]
     assert stage.agent.link.in_flight == 0
     stage.office.refusal = None
     await stage.ask(2, BOB)

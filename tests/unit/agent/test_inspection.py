@@ -22,8 +22,8 @@ def rendered(asked: Request, *, impersonate: bool = True, base_path: bytes = b""
     inspection = Inspection(
         Ceiling(impersonate=impersonate), StaticToken("t0ken"), b"10.0.0.1:6443", base_path
     )
-    upgrade, fields = inspection.check(asked)
-    return inspection.render(asked, fields, upgrade, 0.0)
+    checked = inspection.check(asked)
+    return inspection.render(asked, checked.lines, checked.upgrade, 0.0)
 
 
 def test_the_head_is_exactly_this() -> None:
@@ -133,15 +133,15 @@ def test_the_apiserver_is_told_a_requests_id_where_the_owner_says_so() -> None:
     ceiling = Ceiling(impersonate=True, extra=frozenset({"request"}))
     inspection = Inspection(ceiling, StaticToken("t"), b"h")
     for audit, text in ((AUDIT, b"00010203-0405-0607-0809-0a0b0c0d0e0f"), (bytes(16), b"00000000-0000")):
-        _, lines = inspection.check(request(audit=audit))
+        lines = inspection.check(request(audit=audit)).lines
         assert b"Impersonate-Extra-cluster-tunnel%2frequest-id: " + text in lines
 
 
 def passed_through(asked: Request) -> bytes:
     ceiling = Ceiling(impersonate=False, bearer=True)
     inspection = Inspection(ceiling, NoToken(), b"10.0.0.1:6443", bearer=True)
-    upgrade, lines = inspection.check(asked)
-    return inspection.render(asked, lines, upgrade, 0.0)
+    checked = inspection.check(asked)
+    return inspection.render(asked, checked.lines, checked.upgrade, 0.0)
 
 
 TOKEN: Field = (b"Authorization", b"Bearer users-own")

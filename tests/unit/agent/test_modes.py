@@ -27,21 +27,21 @@ def sent(settings: AgentSettings, *fields: Field) -> dict[bytes, bytes]:
     """The fields that a request reaches the apiserver with."""
     inspection = make_inspection(settings, TARGET, cast("Any", Upstreams()))
     asked = request(fields=list(fields))
-    upgrade, lines = inspection.check(asked)
-    head = inspection.render(asked, lines, upgrade, 0.0, inspection.account(asked))
+    checked = inspection.check(asked)
+    head = inspection.render(asked, checked.lines, checked.upgrade, 0.0, inspection.account(asked))
     pairs = [line.split(b": ", 1) for line in head.split(b"\r\n")[1:-2]]
     return {name: value for name, value in pairs if name in {b"Impersonate-User", b"Authorization"}}
 
 
-def test_impersonating_the_agent_asks_on_a_users_behalf() -> None:
+async def test_impersonating_the_agent_asks_on_a_users_behalf(clock: Clock) -> None:
     assert sent(SETTINGS, TOKEN) == {b"Impersonate-User": b"alice", b"Authorization": b"Bearer agents-own"}
 
 
-def test_with_its_token_the_agent_asks_for_itself() -> None:
+async def test_with_its_token_the_agent_asks_for_itself(clock: Clock) -> None:
     assert sent(replace(SETTINGS, mode="token"), TOKEN) == {b"Authorization": b"Bearer agents-own"}
 
 
-def test_passing_through_nothing_is_shown_but_the_users_own_token() -> None:
+async def test_passing_through_nothing_is_shown_but_the_users_own_token(clock: Clock) -> None:
     through = replace(SETTINGS, mode="passthrough")
     assert isinstance(shown_credential(through, TARGET), NoToken)
     assert sent(through, TOKEN) == {b"Authorization": b"Bearer users-own"}

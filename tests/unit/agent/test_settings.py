@@ -104,6 +104,10 @@ def test_other_contradictions_are_refused_naming_both() -> None:
         ({"mode": "tokenrequest"}, "--mode tokenrequest needs --accounts"),
         ({"accounts": FILE}, "--accounts goes with --mode tokenrequest, and --mode is impersonate"),
         (
+            {"mode": "token", "allow_impersonation": True},
+            "--allow-impersonation goes with --mode impersonate",
+        ),
+        (
             {"mode": "token", "impersonate_extra": ("address",)},
             "--impersonate-extra goes with --mode impersonate",
         ),

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -68,6 +69,13 @@ def test_what_is_not_known_is_left_out() -> None:
 
 def test_a_user_without_a_name_is_nobody() -> None:
     assert audited("GET /api", Identity(""), "").event(Stage.COMPLETE, 2.0, 200, {})["user"] == {}
+
+
+def test_whoever_acts_as_somebody_else_is_named_beside_that_one() -> None:
+    request = replace(audited("GET /api"), acting=Identity("bob", ("ops",)))
+    event = request.event(Stage.COMPLETE, 2.0, 200, {})
+    assert event["impersonatedUser"] == {"username": "bob", "groups": ["ops"]}
+    assert list(event)[7:10] == ["user", "impersonatedUser", "sourceIPs"]
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1.0, 1e9 + 0.000001, 4e9])

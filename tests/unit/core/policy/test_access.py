@@ -159,6 +159,35 @@ def test_bearer_tokens_travel_where_the_nearest_entry_says_so(cluster: str, forw
         assert decisions.forwards_bearer(ClusterId(cluster)) is forwards
 
 
+ACTING: dict[str, object] = {
+    "rules": [
+        {"users": ["alice"], "clusters": ["prod"], "readOnly": True, "impersonate": True},
+        {"users": ["alice"], "clusters": ["*"]},
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("who", "cluster", "line", "may"),
+    [
+        ("alice", "prod", GET, True),
+        ("alice", "prod", DELETE, False),
+        ("alice", "dev", GET, False),
+        ("bob", "prod", GET, False),
+    ],
+)
+def test_one_rule_has_to_allow_both_a_request_and_asking_it_as_somebody_else(
+    who: str, cluster: str, line: str, may: bool
+) -> None:
+    decisions = AccessDecisions(parse_access(ACTING))
+    method, target, upgrade = split(line)
+    assert decisions.lets_some_impersonate
+    assert (
+        decisions.may_impersonate(Identity(who), ClusterId(cluster), method, target, upgrade=upgrade) is may
+    )
+    assert not AccessDecisions(parse_access(FILE)).lets_some_impersonate
+
+
 def test_it_remembers_only_so_many_clusters() -> None:
     decisions = AccessDecisions(parse_access(FILE))
     for number in range(20_000):

@@ -162,6 +162,7 @@ def test_without_access_rules_it_is_dropped() -> None:
 def test_whoever_has_no_certificate_has_no_name_here(admission: Admission) -> None:
     caller = nobody(admission)
     assert (caller.identity, caller.peer) == (Identity(""), None)
+    assert caller.counted_as == "address 192.0.2.1"
     assert caller_pairs(caller.block) == [(b"address", b"192.0.2.1")]
     admission.check_dates(caller)
 

@@ -1,0 +1,123 @@
+"""What users notice when an agent is killed, or when everything between it and the stubs vanishes."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tests.faults.fleet import CLUSTER, Fleet
+from tests.faults.load import Book, Client, Outcome, Wish, fulfil, get, load, post
+
+PER_SECOND: Final = 50.0
+IN_FLIGHT: Final = 20
+"""GETs, and as many POSTs, that are under way when an agent is killed."""
+
+ANSWER_MILLISECONDS: Final = 600
+"""How long the apiserver takes for each of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Killed:
+    """An agent was killed while requests were under way.
+
+    Attributes:
+        gets, posts: how many were under way through it.
+        failed: those of all agents that were not answered as they should be.
+        elsewhere: how many of these were under way through another agent.
+        retried: GETs that were under way through it and were answered all the same.
+        miscounted: see `Book.miscounted`.
+        unlucky: requests that began behind the kill and failed, of the load that went on.
+    """
+
+    gets: int
+    posts: int
+    failed: list[Outcome]
+    elsewhere: int
+    retried: int
+    miscounted: list[str]
+    unlucky: list[Outcome]
+
+
+async def kill_an_agent(fleet: Fleet) -> Killed:
+    """Kill the agent through which most requests are under way, beside a load; it has ended when this returns."""
+    loop = asyncio.get_running_loop()
+    client = Client(lambda: fleet.service.port, fleet.context)
+    mark = f"killed-{loop.time():.3f}"
+    async with load(client, per_second=PER_SECOND, prefix=f"beside-{mark}") as users:
+        wishes = [
+            wish(f"{mark}-{number}", delay_milliseconds=ANSWER_MILLISECONDS)
+            for number in range(IN_FLIGHT)
+            for wish in (get, post)
+        ]
+        asking = [loop.create_task(fulfil(client, wish)) for wish in wishes]
+        carriers = await _carriers(fleet, wishes)
+        name, _ = Counter(carriers.values()).most_common(1)[0]
+        (victim,) = (agent for agent in fleet.agents if agent.name == name)
+        began = loop.time()
+        victim.kill()
+        await victim.ended()
+        outcomes = await asyncio.gather(*asking)
+        await asyncio.sleep(1.0)
+    through = [outcome for outcome in outcomes if carriers[outcome.wish.target] == name]
+    gets = [outcome for outcome in through if outcome.wish.method == "GET"]
+    failed = [outcome for outcome in outcomes if outcome.problem]
+    return Killed(
+        gets=len(gets),
+        posts=len(through) - len(gets),
+        failed=failed,
+        elsewhere=sum(outcome not in through for outcome in failed),
+        retried=sum(not outcome.problem for outcome in gets),
+        miscounted=Book([*outcomes, *users.book.outcomes]).miscounted(fleet.counting.created),
+        unlucky=[outcome for outcome in users.book.failed if outcome.began > began],
+    )
+
+
+async def _carriers(fleet: Fleet, wishes: Sequence[Wish]) -> dict[str, str]:
+    """Wait until all are under way at the apiserver, and return which agent carries which target."""
+    targets = {wish.target for wish in wishes}
+    carriers: dict[str, str] = {}
+    async with asyncio.timeout(10):
+        while len(carriers) < len(targets):
+            await asyncio.sleep(0.005)
+            arrivals = fleet.counting.arrivals
+            carriers = {arrival.target: arrival.agent for arrival in arrivals if arrival.target in targets}
+    return carriers
+
+
+@dataclass(frozen=True, slots=True)
+class Vanished:
+    """Everything between one agent and the stubs vanished.
+
+    Attributes:
+        out_seconds: until the active stub did not list it any more.
+        stuck: requests that took more than a second, answered in the end or not.
+        book: of the load.
+    """
+
+    out_seconds: float
+    stuck: int
+    book: Book
+
+
+async def black_hole_an_agent(fleet: Fleet) -> Vanished:
+    """Let nothing pass between one agent and all stubs, under load, until the active one has given it up; heal it then.
+
+    The fleet needs relays between agents and stubs.
+    """
+    loop = asyncio.get_running_loop()
+    active, agent = await fleet.active(), fleet.agents[0]
+    client = Client(lambda: fleet.service.port, fleet.context)
+    relays = [between for (name, _), between in fleet.links.items() if name == agent.name]
+    async with load(client, per_second=PER_SECOND, prefix=f"vanished-{loop.time():.3f}") as users:
+        await asyncio.sleep(0.5)
+        began = loop.time()
+        for between in relays:
+            between.black_hole()
+        while agent.name in await active.agents(CLUSTER):
+            await asyncio.sleep(0.05)
+        seconds = loop.time() - began
+    for between in relays:
+        between.heal()
+    stuck = sum(outcome.ended - outcome.began > 1 for outcome in users.book.outcomes)
+    return Vanished(seconds, stuck, users.book)

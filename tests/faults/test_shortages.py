@@ -1,0 +1,79 @@
+"""Disks that are full and descriptors that are used up."""
+
+import asyncio
+from pathlib import Path
+
+from tests.faults.fleet import Plan, fleet
+from tests.faults.http import Broken, Connection
+from tests.faults.load import Client, fulfil, get, load, post
+
+ALONE = Plan(stubs=1, agents=2, lease="none")
+
+
+async def test_a_full_disk_costs_lines_of_the_audit_log_and_no_request(tmp_path: Path) -> None:
+    async with fleet(tmp_path, ALONE) as found:
+        (stub,) = found.stubs
+        client = Client(lambda: stub.port, found.context)
+        async with load(client) as users:
+            await asyncio.sleep(0.5)
+            written = len(stub.audit())
+            stub.limit_files((tmp_path / "stub-0.audit").stat().st_size + 1000)
+            await asyncio.sleep(2)
+            assert len(stub.audit()) < written + 5
+            stub.limit_files(None)
+            await asyncio.sleep(1)
+        assert not users.book.failed, users.book.described()
+        assert stub.has_said("lines of a log are lost") == 1, "it is said once, not for each line"
+        assert written + 40 < len(stub.audit()) < len(users.book.outcomes), (
+            "it goes on, and every line is whole"
+        )
+
+
+async def test_a_stub_without_descriptors_serves_who_is_connected_and_everybody_when_it_has_some_again(
+    tmp_path: Path,
+) -> None:
+    async with fleet(tmp_path, ALONE) as found:
+        (stub,) = found.stubs
+        client = Client(lambda: stub.port, found.context)
+        assert not (await fulfil(client, get("before"))).problem
+        stub.limit_descriptors(0)
+        assert await refused(found.stubs[0].port, client) >= 9
+        for number in range(20):
+            outcome = await fulfil(client, get(f"meanwhile-{number}"))
+            assert not outcome.problem
+        stub.limit_descriptors(None)
+        assert await refused(found.stubs[0].port, client) == 0
+        assert not (await fulfil(client, post("afterwards"))).problem
+        client.close()
+        await found.whole()
+
+
+async def refused(port: int, client: Client) -> int:
+    """Return how many of ten new connections are not served."""
+    count = 0
+    for number in range(10):
+        connection: Connection | None = None
+        try:
+            async with asyncio.timeout(2):
+                connection = await client.connect()
+                await connection.ask("GET", get(f"new-{number}").target)
+        except (OSError, Broken, TimeoutError):
+            count += 1
+        finally:
+            if connection is not None:
+                connection.close()
+    return count
+
+
+async def test_an_agent_without_descriptors_leaves_its_requests_to_another_one(tmp_path: Path) -> None:
+    async with fleet(tmp_path, ALONE) as found:
+        client = Client(lambda: found.service.port, found.context)
+        found.agents[0].limit_descriptors(0)
+        wishes = [wish(f"scarce-{n}", delay_milliseconds=500) for n in range(30) for wish in (get, post)]
+        outcomes = await asyncio.gather(*(fulfil(client, wish) for wish in wishes))
+        assert [outcome.problem for outcome in outcomes if outcome.problem] == []
+        assert all(found.counting.created[wish.name] == 1 for wish in wishes if wish.name)
+        assert found.agents[0].has_said("Too many open files")
+        found.agents[0].limit_descriptors(None)
+        client.close()
+        await found.whole()
