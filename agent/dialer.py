@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from agent.ceiling import Ceiling, open_ceiling
+from agent.audit import AuditLog
 from agent.channels import Channel
 from agent.dialling.address import AddressDialer
 from agent.dialling.channels import FiledChannels
@@ -18,8 +18,8 @@ from agent.facts.apiserver import Apiserver
 from agent.facts.collector import Collector
 from agent.facts.probe import Probe
 from agent.facts.vitals import Vitals
-from agent.inspection import Inspection
 from agent.measures import AgentMeasures
+from agent.modes import make_inspection, shown_credential
 from agent.session import Fence
 from agent.settings import AgentSettings
 from agent.upstream.pool import UpstreamPool
@@ -51,7 +51,7 @@ class Agent:
         tasks: owns everything that is awaited.
 
     Raises:
-        CommandFailed: a certificate or key cannot be used.
+        CommandFailed: a certificate, a key or a file that is given cannot be used.
     """
 
     def __init__(self, settings: AgentSettings, target: UpstreamTarget, tasks: asyncio.TaskGroup) -> None:
@@ -63,8 +63,8 @@ class Agent:
             target, tasks, limit=settings.upstream_connections, connect_seconds=settings.connect_timeout
         )
         self.vitals = Vitals()
-        ceiling = Ceiling(impersonate=settings.mode == "impersonate", file=open_ceiling(settings.ceiling))
-        self._inspection = Inspection(ceiling, target.credential, target.authority, target.base_path)
+        self._inspection = make_inspection(settings, target, self.upstream)
+        self._audit = AuditLog.open(settings.audit, settings.name) if settings.audit else None
         self._fence = Fence()
         self._road = Road(settings)
         self.roster = Roster()
@@ -119,12 +119,13 @@ class Agent:
             self.upstream,
             self.vitals,
             self._inspection,
-            self._target.credential,
+            shown_credential(self._settings, self._target),
             self._fence,
             self._target.origin,
             lambda stub: self._channels(endpoint, stub, tls),
             self._tasks,
             str(endpoint),
+            self._audit,
         )
         session.file_in(self.roster, tls)
         self._sessions.add(session)
@@ -200,6 +201,8 @@ class Agent:
         for session in list(self._sessions):
             session.stop("this agent shut down")
         self.upstream.close()
+        if self._audit is not None:
+            self._audit.close()
 
 
 def _is_over(session: FiledSession) -> bool:

@@ -2,7 +2,8 @@
 
 import json
 
-from agent.facts.apiserver import Apiserver, NoAnswer
+from agent.facts.apiserver import Apiserver
+from agent.upstream.question import NoAnswer
 from certs.names import check_uid
 from tunnel.kit.failures import CommandFailed
 

@@ -67,6 +67,7 @@ class Stub:
         self.registry.subscribe(lambda link: self.slots.cluster_connected(link.cluster))
         self.registry.subscribe_emptied(self.slots.cluster_gone)
         self.office = self._make_office()
+        self.office.stages = self._audit
         self.leadership = make_leadership(settings, instance, self.office, self.registry)
         self._measures.leadership = self.leadership
         self._measures.slots = self.slots
@@ -84,6 +85,7 @@ class Stub:
             allow_users=frozenset(settings.allow_users),
             allow_groups=frozenset(settings.allow_groups),
             forward_cookies=settings.forward_cookies,
+            forward_fingerprint=settings.forward_fingerprint,
         )
         ledgers: tuple[Ledger, ...] = (self._measures, *([self._audit] if self._audit else []))
         return FrontOffice(

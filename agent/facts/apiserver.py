@@ -1,42 +1,14 @@
 """The agent's own questions to the apiserver: GETs over the connections that serve everybody's requests."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
 
-from agent.upstream.connection import UpstreamConnection
 from agent.upstream.pool import UpstreamPool
+from agent.upstream.question import Answer, Question, Take
 from agent.upstream.target import UpstreamTarget
-from tunnel.core.errors import Refusal, TooManyRequests
-from tunnel.core.http.message import Field, ResponseHead
+from tunnel.core.http.message import Field
 from tunnel.core.http.render import field_lines, render_request
 
-Take = Callable[[bytes | memoryview], None]
-
-
-class NoAnswer(Exception):
-    """The apiserver did not answer; the text says why."""
-
-
-class NoRoom(NoAnswer):
-    """All connections are in use: nothing was asked, which says nothing about the apiserver."""
-
-
-class TooMuch(NoAnswer):
-    """The answer is larger than it may be."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back.
-
-    Attributes:
-        status: of HTTP.
-        milliseconds: from the request to the head of the answer, without connecting.
-    """
-
-    status: int
-    milliseconds: float
+_OK = (200,)
 
 
 class Apiserver:
@@ -66,14 +38,10 @@ class Apiserver:
 
         Cancelling it breaks the connection off.
         """
-        question = _Question(self._upstream, self._head(path), take, most_bytes)
-        try:
-            async with asyncio.timeout(seconds):
-                return await question.ask()
-        except TimeoutError:
-            raise NoAnswer(f"it did not answer within {seconds:g} s") from None
-        finally:
-            question.drop()
+        question = Question(
+            self._upstream, b"GET", self._head(path), take, statuses=_OK, most_bytes=most_bytes
+        )
+        return await question.ask(seconds)
 
     async def renew_credential(self) -> bool:
         """The apiserver does not know the credential; return whether there may be another one now.
@@ -93,88 +61,3 @@ class Apiserver:
             *self._target.credential.fields(self._loop.time()),
         ]
         return render_request(b"GET", self._target.base_path + path, field_lines(fields))
-
-
-class _Question:
-    """One GET: it borrows a connection and is what that answers to."""
-
-    def __init__(self, upstream: UpstreamPool, head: bytes, take: Take, most_bytes: int) -> None:
-        self._upstream = upstream
-        self._head = head
-        self._take = take
-        self._left = most_bytes
-        self._loop = asyncio.get_running_loop()
-        self._outcome: asyncio.Future[Answer] = self._loop.create_future()
-        self._connection: UpstreamConnection | None = None
-        self._sent_at = 0.0
-        self._answer = Answer(0, 0.0)
-        self._tried_again = False
-
-    async def ask(self) -> Answer:
-        self._upstream.borrow(self)
-        return await self._outcome
-
-    def drop(self) -> None:
-        """Nobody waits any more."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.abort()
-        self._outcome.cancel()
-
-    def _fail(self, error: Exception) -> None:
-        if not self._outcome.done():
-            self._outcome.set_exception(error)
-        self.drop()
-
-    # Borrower --------------------------------------------------------------------------------------
-
-    def connected(self, connection: UpstreamConnection) -> None:
-        if self._outcome.done():
-            connection.abort()
-            return
-        self._connection = connection
-        self._sent_at = self._loop.time()
-        connection.begin(self, b"GET", self._head, whole=True)
-
-    def not_connected(self, refusal: Refusal) -> None:
-        kind = NoRoom if isinstance(refusal, TooManyRequests) else NoAnswer
-        self._fail(kind(refusal.message))
-
-    # Responder -------------------------------------------------------------------------------------
-
-    def upstream_head(self, head: ResponseHead, length: int) -> None:
-        self._answer = Answer(head.status, (self._loop.time() - self._sent_at) * 1000)
-
-    def upstream_data(self, data: bytes | memoryview) -> None:
-        self._left -= len(data)
-        if self._left < 0:
-            self._fail(TooMuch("its answer is too large"))
-        elif self._answer.status == 200:
-            try:
-                self._take(data)
-            except Exception as error:
-                # Its reader's, who gets it from `ask`; raised here it would end the connection as a fault of ours.
-                self._fail(error)
-
-    def upstream_end(self) -> None:
-        self._connection = None
-        if not self._outcome.done():
-            self._outcome.set_result(self._answer)
-
-    def upstream_switched(self, head: ResponseHead, early: memoryview) -> None:
-        self._fail(NoAnswer("it answered a plain request with 101"))
-
-    def upstream_lost(self, reason: str, *, answered: bool, reused: bool) -> None:
-        self._connection = None
-        if reused and not answered and not self._tried_again and not self._outcome.done():
-            # A kept-alive connection that the apiserver closed at this very moment.
-            self._tried_again = True
-            self._upstream.borrow(self, fresh=True)
-        else:
-            self._fail(NoAnswer(reason))
-
-    def upstream_write_paused(self) -> None:
-        """The head is far smaller than any buffer."""
-
-    def upstream_write_resumed(self) -> None:
-        """See above."""

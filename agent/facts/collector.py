@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import quote
 
-from agent.facts.apiserver import Apiserver, NoAnswer, TooMuch
+from agent.facts.apiserver import Apiserver
 from agent.facts.items import BadList, ItemReader
 from agent.facts.pods import mapping
 from agent.facts.tally import Tally
 from agent.facts.vitals import Vitals
+from agent.upstream.question import NoAnswer, TooMuch
 from tunnel.core.limits import KIB, MIB, TEXT_CHARACTERS
 from tunnel.kit.failures import CommandFailed
 

@@ -4,9 +4,10 @@ import asyncio
 import logging
 from typing import Final
 
-from agent.facts.apiserver import Apiserver, NoAnswer, NoRoom
+from agent.facts.apiserver import Apiserver
 from agent.facts.vitals import Vitals
 from agent.upstream.pool import UpstreamPool
+from agent.upstream.question import NoAnswer, NoRoom
 from tunnel.core.limits import KIB, REPORT_SECONDS
 
 _log = logging.getLogger(__name__)

@@ -169,11 +169,6 @@ class FrontConnection:
         if self._current is not None or self._queue:
             self._refuse_connection(BadRequest("a call for a certificate needs a connection of its own"))
             return
-        try:
-            self.office.require_active()
-        except Refusal as refusal:
-            self._refuse_connection(refusal)
-            return
         self._ending = True
         self._deadline.set(self.office.head_seconds)
         certificate = self.stream.tls.certificate if self.stream.tls is not None else None
@@ -271,7 +266,7 @@ class FrontConnection:
         caller = self._caller
         if caller is None:
             caller = self._caller = self.office.admission.authenticate(self.stream.tls, self.stream.peer)
-            self._count.identified(caller.identity.user)
+            self._count.identified(caller.counted_as)
         if self._count.refusal is not None:
             raise self._count.refusal
         self.office.admission.check_dates(caller)

@@ -13,6 +13,7 @@ from stub.front.upload import Upload
 from tunnel.aio.splice import Splice
 from tunnel.aio.stream import ByteStream
 from tunnel.core import limits
+from tunnel.core.audit import Stage
 from tunnel.core.errors import BadGateway, PeerViolation, Refusal, refusal_of
 from tunnel.core.http.body import CHUNKED
 from tunnel.core.http.fields import check_peer_fields
@@ -223,7 +224,7 @@ class Exchange:
         office = self._front.office
         try:
             link = office.find_agent(admitted.cluster, hidden=admitted.hidden)
-            office.quotas.take_request(self.caller.identity.user, admitted.cluster)
+            office.quotas.take_request(self.caller.counted_as, admitted.cluster)
             self._counted = True
             number = self._number = self._send(link, admitted, self.caller, stream=stream)
         except Refusal as refusal:
@@ -231,6 +232,7 @@ class Exchange:
             return False
         self.link = link
         self.phase = _ASKED
+        office.reached(self, Stage.RECEIVED)
         if stream:
             self._upload.start(link, number, self)
         return True
@@ -287,6 +289,7 @@ class Exchange:
             # body, the rest of that body would be read as the next request.
             self._answer.keep_alive = False
         self._answer.start(head, lines)
+        self._front.office.reached(self, Stage.STARTED)
 
     def _checked(self, head: Head) -> bytes:
         admitted = self.admitted
@@ -393,6 +396,7 @@ class Exchange:
         assert self.admitted.upgrade is not None
         self.phase = Phase.SPLICED
         self._answer.status = head.response.status
+        self._front.office.reached(self, Stage.STARTED)
         self._stream.write_record(
             render_response(101, lines, field_lines(upgrade_request_fields(self.admitted.upgrade)))
         )
@@ -463,7 +467,7 @@ class Exchange:
         if self._counted:
             assert self.caller is not None
             assert self.admitted is not None
-            office.quotas.give_request_back(self.caller.identity.user, self.admitted.cluster)
+            office.quotas.give_request_back(self.caller.counted_as, self.admitted.cluster)
         office.completed(self, reason)
 
     def _drop_request(self) -> None:

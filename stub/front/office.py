@@ -12,6 +12,7 @@ from stub.front.admission import Admission
 from stub.front.quotas import QuotaLimits, Quotas
 from stub.slots import Switch
 from tunnel.core import limits
+from tunnel.core.audit import Stage
 from tunnel.core.errors import NotFound, Unavailable
 from tunnel.core.http.fields import sanitise_response
 from tunnel.core.http.message import Field
@@ -34,6 +35,12 @@ class Ledger(Protocol):
     """Hears of every exchange that is over."""
 
     def exchange_completed(self, exchange: "Exchange", reason: str) -> None: ...
+
+
+class StageLedger(Protocol):
+    """Hears of the stages of an exchange before its last."""
+
+    def exchange_reached(self, exchange: "Exchange", stage: Stage) -> None: ...
 
 
 class ActiveCheck(Protocol):
@@ -97,6 +104,8 @@ class FrontOffice:
         self.epoch = 0
         self.signing: Signing | None = None
         """What issues certificates; None before the stub serves."""
+        self.stages: StageLedger | None = None
+        """Hears of exchanges while they run."""
         self.leadership: ActiveCheck | None = None
         """Asked before each request, where there are several stubs."""
         self.answer_shapes = Shapes(self.sanitise_answer, RESPONSE_SPECIAL)
@@ -185,6 +194,11 @@ class FrontOffice:
         for connection in list(self.connections):
             if connection.slot == switch.slot:
                 connection.abort(f"the slot {switch.slot!r} moved to the cluster {switch.after!r}")
+
+    def reached(self, exchange: "Exchange", stage: Stage) -> None:
+        """An exchange goes on."""
+        if self.stages is not None:
+            self.stages.exchange_reached(exchange, stage)
 
     def completed(self, exchange: "Exchange", reason: str) -> None:
         """An exchange is over; `reason` is empty where it ended as it should."""

@@ -88,19 +88,24 @@ class SimulatedAgent:
         self._over = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self.ready = asyncio.Event()
+        self.complete = asyncio.Event()
         self.ready_at = 0.0
 
     async def serve(self) -> None:
         """Keep a session, until cancelled."""
         while True:
             self._over.clear()
+            self._served = False
             self._core = AgentSession(self._loop.time())
             self.runner: SessionRunner[AgentEvent] = SessionRunner(self._core, self)
             try:
                 await self._dial(SESSION_ALPN, self.runner)
                 await self._over.wait()
-                await self._crowd.may_dial.wait()
             except StreamError:
+                self._over.set()
+            if self._served:
+                await self._crowd.may_dial.wait()
+            else:
                 await asyncio.sleep(self._backoff.next_seconds())
 
     async def _dial(self, alpn: str, handler: StreamHandler) -> None:
@@ -135,6 +140,7 @@ class SimulatedAgent:
 
     def session_closed(self, reason: str, *, dead: bool) -> None:
         self.ready.clear()
+        self.complete.clear()
         if self._timer is not None:
             self._timer.cancel()
         if self._core.stub is not None:
@@ -156,12 +162,15 @@ class SimulatedAgent:
         self.runner.flush_soon()
         self._timer = self._loop.call_later(limits.REPORT_SECONDS, self._report)
 
-    def channel_idle(self) -> None:
-        """The first idle channel makes the agent one that can answer."""
+    def channel_idle(self, channels: int) -> None:
+        """The first idle channel makes the agent one that can answer; with all of them it is at rest."""
         if not self.ready.is_set():
             self._backoff.succeeded()
+            self._served = True
             self.ready_at = time.perf_counter()
             self.ready.set()
+        if channels >= CHANNELS:
+            self.complete.set()
 
     def cut(self) -> None:
         """Break everything off, as a network does that is gone."""
@@ -178,7 +187,7 @@ class Channels(ChannelPool):
 
     def idle(self, channel: Channel) -> None:
         super().idle(channel)
-        self._owner.channel_idle()
+        self._owner.channel_idle(len(self._idle))
 
 
 class Crowd:
@@ -233,6 +242,8 @@ class Crowd:
     async def _until_ready(self, began: float) -> Mapping[str, object]:
         for agent in self._agents:
             await agent.ready.wait()
+        for agent in self._agents:
+            await agent.complete.wait()  # which costs the stub as well, and must not count as something else
         times = sorted(agent.ready_at - began for agent in self._agents if agent.ready_at >= began)
         return {
             "seconds": times[-1],

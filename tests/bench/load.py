@@ -13,16 +13,19 @@ from typing import Final
 
 from tests.bench.installation import user_context
 from tests.bench.mixed import mixed
+from tests.bench.uploads import Uploads
 from tests.bench.users import Users
 from tests.bench.worker import Command, obey, run
 
-COMMANDS: Final = ("get", "down", "up", "burst", "hold", "release")
+COMMANDS: Final = ("get", "ask", "down", "up", "burst", "hold", "release")
 """Methods of `Users`; their arguments come with the command."""
 
 
 async def main(port: str, folder: str, clusters: str = "0") -> None:
     users = Users(int(port), user_context(Path(folder)), int(clusters))
     commands: dict[str, Command] = {name: getattr(users, name) for name in COMMANDS}
+    uploads = Uploads(users)
+    commands |= {"begin_uploads": uploads.begin_uploads, "finish_uploads": uploads.finish_uploads}
     await obey(commands | {"mixed": partial(mixed, users)})
 
 

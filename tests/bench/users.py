@@ -112,19 +112,24 @@ class User(asyncio.Protocol):
         """Whether what was written so far is taken."""
         return self._writable.is_set()
 
-    def begin_upload(self, size: int) -> None:
-        """Send the head of an upload."""
+    def begin_upload(self, size: int) -> "asyncio.Future[int]":
+        """Send the head of an upload; return what will hold the status of the answer."""
+        self._answered = asyncio.get_running_loop().create_future()
         self.transport.write(f"PUT /sink HTTP/1.1\r\n{FIELDS}Content-Length: {size}\r\n\r\n".encode())
+        return self._answered
 
     async def put(self, size: int, block: bytes) -> int:
         """Upload `size` bytes as fast as they are taken, and return the status. Raises NotServed."""
-        self.begin_upload(size)
-        self._answered = asyncio.get_running_loop().create_future()
+        answered = self.begin_upload(size)
+        await self.write_all(size, block)
+        return await answered
+
+    async def write_all(self, size: int, block: bytes) -> None:
+        """Write `size` bytes of a body as fast as they are taken."""
         while size > 0:
-            await self._writable.wait()
             self.transport.write(block[:size])
             size -= len(block)
-        return await self._answered
+            await self._writable.wait()
 
 
 def percentile(ordered: list[float], part: float) -> float:
@@ -197,6 +202,22 @@ class Users:
                 user = None
         if user is not None:
             user.transport.close()
+
+    async def ask(self, count: int) -> Mapping[str, object]:
+        """Ask so often, some at a time."""
+        left = count
+
+        async def one() -> None:
+            nonlocal left
+            user = await self.connect()
+            while left > 0:
+                left -= 1
+                if (status := await user.ask(self.path(LIST))) != 200:
+                    raise ValueError(f"status {status}")
+            user.transport.close()
+
+        await asyncio.gather(*(one() for _ in range(min(count, CONNECTING))))
+        return {"requests": count}
 
     async def down(self, mib: int) -> Mapping[str, object]:
         """Download once."""

@@ -46,7 +46,11 @@ class SleepyClock:
 
 def count_tasks(path: Path) -> None:
     """Write how many tasks of each name there are; the numbers within names are left out, as of connections."""
-    names = (task.get_name() for task in asyncio.all_tasks())
+    try:
+        tasks = asyncio.all_tasks()
+    except RuntimeError:
+        return  # no loop runs yet, or any more
+    names = (task.get_name() for task in tasks)
     counted = Counter("".join(c for c in name if not c.isdigit()) for name in names)
     part = path.with_suffix(".part")
     part.write_text(json.dumps(counted))

@@ -25,7 +25,7 @@ def collection_target(name: str, delay_milliseconds: int = 0) -> str:
     return f"{NAMESPACE}/configmaps?fieldManager={name}&delay={delay_milliseconds}"
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def body_of(target: str, size: int) -> bytes:
     """Return the body of a GET: the same for the same target, and different for any two."""
     return random.Random(target).randbytes(size)

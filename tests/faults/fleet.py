@@ -26,6 +26,7 @@ from tests.faults.service import Service, service
 from tests.faults.upstream import USER, Counting, upstream
 
 CLUSTER: Final = "blue"
+SIMULATED: Final = "green"
 LEASE: Final = "kubernetes:default/stub"
 CHANNELS: Final = 4
 """An agent's idle channels, by its default."""
@@ -74,6 +75,7 @@ class Plan:
         relayed: whether a relay stands between each agent and each stub.
         stub_flags, agent_flags: beside the usual ones.
         wall_clocks: how far the stubs' wall clocks are ahead, in seconds.
+        kubectl: whether the simulator is a cluster too, `green`, with an agent of its own. It needs `kubernetes`.
     """
 
     stubs: int = 3
@@ -84,6 +86,7 @@ class Plan:
     stub_flags: Sequence[str] = ()
     agent_flags: Sequence[str] = ()
     wall_clocks: Sequence[float] = ()
+    kubectl: bool = False
 
 
 @dataclass(eq=False)
@@ -95,6 +98,7 @@ class Fleet:
         service: leads users to the active stub.
         api: for each stub the relay between it and the apiserver that has the Lease.
         links: for agents behind relays, the relay between an agent and a stub, by both their names.
+        guests: agents of other clusters.
     """
 
     folder: Path
@@ -103,6 +107,7 @@ class Fleet:
     agents: list[AgentProcess] = field(default_factory=list)
     api: dict[str, Relay] = field(default_factory=dict)
     links: dict[tuple[str, str], Relay] = field(default_factory=dict)
+    guests: list[AgentProcess] = field(default_factory=list)
     others: list[Member] = field(default_factory=list)
     counting: Counting = field(init=False)
     service: Service = field(init=False)
@@ -111,7 +116,7 @@ class Fleet:
     @property
     def members(self) -> list[Member]:
         """Every stub and every agent."""
-        return [*self.stubs, *self.agents]
+        return [*self.stubs, *self.agents, *self.guests]
 
     # Waiting ---------------------------------------------------------------------------------------
 
@@ -142,16 +147,15 @@ class Fleet:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _missing(self) -> str:
-        names = {agent.name for agent in self.agents}
+        names = sorted(agent.name for agent in [*self.agents, *self.guests])
         for stub in self.stubs:
-            agents = await stub.agents(CLUSTER)
-            serving = {
-                name
-                for name, facts in agents.items()
-                if facts["channels"] >= CHANNELS and not facts["draining"]
-            }
-            if serving != names:
-                return f"{stub.name} has {sorted(serving)} of {sorted(names)}"
+            sessions = await stub.sessions()
+            serving = sorted(
+                each["agent"] for each in sessions if each["channels"] >= CHANNELS and not each["draining"]
+            )
+            # A session that is left over from before is as bad as one that is missing.
+            if serving != names or len(sessions) != len(names):
+                return f"{stub.name} has {serving} of {names}"
         active = await self.active(2)
         return "" if self.service.active is active else f"users are not led to {active.name} yet"
 
@@ -159,7 +163,8 @@ class Fleet:
         """Wait until a kubelet would call it ready: a stub as soon as it listens, an agent with its first session."""
 
         async def is_listed() -> bool:
-            return any([member.name in await stub.agents(CLUSTER) for stub in self.stubs if stub.alive])
+            listed = [each["agent"] for stub in self.stubs if stub.alive for each in await stub.sessions()]
+            return member.name in listed
 
         await member.until(member.is_ready if isinstance(member, StubProcess) else is_listed)
 
@@ -178,7 +183,7 @@ class Fleet:
                 await member.start()
         for member in self.members:
             await self.ready(member)
-        for agent in self.agents:
+        for agent in [*self.agents, *self.guests]:
             agent.hurry()
         await self.whole()
 
@@ -200,7 +205,7 @@ async def fleet(folder: Path, plan: Plan | None = None) -> AsyncIterator[Fleet]:
         stack.push_async_callback(_end, found)
         await _prepare(found, stack)
         # The stubs first: what an agent dials in vain it dials again ever later.
-        for members in (found.stubs, found.agents):
+        for members in (found.stubs, [*found.agents, *found.guests]):
             for member in members:
                 await member.start()
             for member in members:
@@ -225,8 +230,14 @@ async def _prepare(found: Fleet, stack: AsyncExitStack) -> None:
     api_port = await _start_api(found) if found.plan.lease == "kubernetes" else 0
     for number in range(found.plan.stubs):
         await _add_stub(found, number, api_port, stack)
-    for name, token in tokens.items():
-        await _add_agent(found, name, token, upstream_port, stack)
+    upstream_flags = [f"--upstream=https://localhost:{upstream_port}", "--upstream-ca=ca/server-ca.crt"]
+    for name in tokens:
+        flags = [*upstream_flags, f"--token-file={name}.token"]
+        found.agents.append(await _make_agent(found, name, CLUSTER, flags, stack))
+    if found.plan.kubectl:
+        where = [f"--upstream=https://127.0.0.1:{api_port}", "--upstream-ca=api/ca.crt"]
+        flags = [*where, "--token-file=api/admin.token", "--mode=token"]
+        found.guests.append(await _make_agent(found, "guest", SIMULATED, flags, stack))
     found.service = await stack.enter_async_context(service(found.stubs))
 
 
@@ -237,6 +248,7 @@ def _make_files(folder: Path, tokens: dict[str, str]) -> None:
     store.issue_server(["localhost"], lifetime)
     store.issue_user(USER, ["devs"], lifetime)
     store.issue_agent(CLUSTER, lifetime)
+    store.issue_agent(SIMULATED, lifetime)
     for name, token in tokens.items():
         (folder / f"{name}.token").write_text(token)
 
@@ -252,7 +264,8 @@ def user_context(folder: Path) -> ssl.SSLContext:
 async def _start_api(found: Fleet) -> int:
     """Start the simulator that has the Lease, and return its port."""
     (port,) = ports(1)
-    arguments = ["--dir", "api", "--listen", f"127.0.0.1:{port}", "--no-samples"]
+    samples = [] if found.plan.kubectl else ["--no-samples"]
+    arguments = ["--dir", "api", "--listen", f"127.0.0.1:{port}", *samples]
     api = Member("api", found.folder, arguments, module="tests.kubesim")
     found.others.append(api)
     await api.start()
@@ -290,7 +303,9 @@ def _kubeconfig(folder: Path, name: str, port: int) -> Path:
     return path
 
 
-async def _add_agent(found: Fleet, name: str, token: str, upstream_port: int, stack: AsyncExitStack) -> None:
+async def _make_agent(
+    found: Fleet, name: str, cluster: str, upstream_flags: Sequence[str], stack: AsyncExitStack
+) -> AgentProcess:
     plan = found.plan
     stubs = []
     for stub in found.stubs:
@@ -300,10 +315,8 @@ async def _add_agent(found: Fleet, name: str, token: str, upstream_port: int, st
             port = between.port
         stubs.append(f"--stub=localhost:{port}")
     flags = [
-        *(f"--cert=ca/agent-{CLUSTER}.crt", f"--key=ca/agent-{CLUSTER}.key", "--ca=ca/server-ca.crt"),
-        *(f"--upstream=https://localhost:{upstream_port}", "--upstream-ca=ca/server-ca.crt"),
-        *(f"--token-file={name}.token", f"--name={name}"),
-        *(f"--drain-grace={plan.timing.grace:g}s", "--facts-interval=off", "--proxy=off"),
+        *(f"--cert=ca/agent-{cluster}.crt", f"--key=ca/agent-{cluster}.key", "--ca=ca/server-ca.crt"),
+        *(f"--name={name}", f"--drain-grace={plan.timing.grace:g}s", "--facts-interval=off", "--proxy=off"),
     ]
-    arguments = ["agent", *stubs, *flags, *plan.agent_flags]
-    found.agents.append(AgentProcess(name, found.folder, arguments, token=token))
+    arguments = ["agent", *stubs, *flags, *upstream_flags, *plan.agent_flags]
+    return AgentProcess(name, found.folder, arguments)

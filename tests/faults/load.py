@@ -122,9 +122,10 @@ def post(name: str, size: int = SMALL_BYTES, delay_milliseconds: int = 0) -> Wis
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a wish.
+    """What became of a wish, of which only the first three are kept: bodies are large, and a soak is long.
 
     Attributes:
+        name: of the object that was to be created; empty for a GET.
         began, ended: on the loop's clock.
         attempts: how often it was asked.
         status: the last one; 0 where there was none.
@@ -132,7 +133,9 @@ class Outcome:
         wrong: whether the answer was neither right nor visibly a failure.
     """
 
-    wish: Wish
+    method: str
+    target: str
+    name: str
     began: float
     ended: float
     attempts: int = 1
@@ -167,7 +170,7 @@ class Book:
         created or not, but not twice."""
         found = []
         for outcome in self.outcomes:
-            name = outcome.wish.name
+            name = outcome.name
             allowed = {0, 1} if outcome.problem else {1}
             if name and created[name] not in allowed:
                 found.append(f"{name}: created {created[name]} times; {outcome.problem or outcome.status}")
@@ -175,7 +178,7 @@ class Book:
 
     def described(self) -> str:
         """Return what failed, for a failure message."""
-        kinds = Counter(f"{outcome.wish.method}: {outcome.problem}" for outcome in self.failed)
+        kinds = Counter(f"{outcome.method}: {outcome.problem}" for outcome in self.failed)
         lines = [f"{count} x {kind}" for kind, count in kinds.most_common(20)]
         return "\n".join([f"{len(self.failed)} of {len(self.outcomes)} failed", *lines])
 
@@ -185,7 +188,8 @@ async def fulfil(client: Client, wish: Wish) -> Outcome:
     began = asyncio.get_running_loop().time()
 
     def outcome(attempts: int = 1, status: int = 0, problem: str = "", wrong: bool = False) -> Outcome:
-        return Outcome(wish, began, asyncio.get_running_loop().time(), attempts, status, problem, wrong)
+        ended = asyncio.get_running_loop().time()
+        return Outcome(wish.method, wish.target, wish.name, began, ended, attempts, status, problem, wrong)
 
     try:
         async with asyncio.timeout(ANSWER_SECONDS):

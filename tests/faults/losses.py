@@ -59,8 +59,8 @@ async def kill_an_agent(fleet: Fleet) -> Killed:
         await victim.ended()
         outcomes = await asyncio.gather(*asking)
         await asyncio.sleep(1.0)
-    through = [outcome for outcome in outcomes if carriers[outcome.wish.target] == name]
-    gets = [outcome for outcome in through if outcome.wish.method == "GET"]
+    through = [outcome for outcome in outcomes if carriers[outcome.target] == name]
+    gets = [outcome for outcome in through if outcome.method == "GET"]
     failed = [outcome for outcome in outcomes if outcome.problem]
     return Killed(
         gets=len(gets),

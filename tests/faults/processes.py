@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from signal import Signals
 from typing import Any, Final
 
 from tests.faults.http import Answer, Broken, Connection
@@ -133,7 +134,7 @@ class Member:
 
     # What can be done to it ------------------------------------------------------------------------
 
-    def signal(self, number: signal.Signals) -> None:
+    def signal(self, number: Signals) -> None:
         """Send it a signal."""
         # Already ended where the two crossed.
         with suppress(ProcessLookupError):
@@ -174,17 +175,34 @@ class Member:
 
     # Looking at it ---------------------------------------------------------------------------------
 
+    def count_tasks(self) -> None:
+        """Let it write its tasks file; nothing is done where it has only just been started."""
+        if self._catches(signal.SIGUSR2):
+            self.signal(signal.SIGUSR2)
+
+    def _catches(self, number: Signals) -> bool:
+        """Whether the signal has a meaning to it yet: until then it would end it."""
+        with suppress(FileNotFoundError):
+            for line in Path(f"/proc/{self.running.pid}/status").read_text().splitlines():
+                if line.startswith("SigCgt:"):
+                    return bool(int(line.split()[1], 16) & 1 << (number - 1))
+        return False
+
     async def held(self) -> Held:
         """Return what it holds now."""
         self.tasks_file.unlink(missing_ok=True)
-        self.signal(signal.SIGUSR2)
+        self.count_tasks()
         async with asyncio.timeout(10):
             while not self.tasks_file.exists():
                 await asyncio.sleep(LOOK_SECONDS)
+        tasks = json.loads(self.tasks_file.read_text())
+        return Held(*self.memory_and_descriptors(), tasks)
+
+    def memory_and_descriptors(self) -> tuple[int, int]:
+        """Return its resident bytes and how many descriptors it has open. Raises FileNotFoundError where it has ended."""
         process = Path(f"/proc/{self.running.pid}")
         pages = int((process / "statm").read_text().split()[1])
-        tasks = json.loads(self.tasks_file.read_text())
-        return Held(pages * PAGE_BYTES, len(os.listdir(process / "fd")), tasks)
+        return pages * PAGE_BYTES, len(os.listdir(process / "fd"))
 
     def said(self, lines: int = 40) -> str:
         """Return the end of its log."""
@@ -238,10 +256,14 @@ class StubProcess(Member):
         """Whether it says that it is the active one."""
         return (await self.lease()).get("state") == "active"
 
+    async def sessions(self) -> list[dict[str, Any]]:
+        """Return the sessions that it lists, of all clusters; an agent may have two, where one has broken unnoticed."""
+        found = await self.facts("/clusters") or {}
+        return [{**each, "cluster": cluster} for cluster, agents in found.items() for each in agents]
+
     async def agents(self, cluster: str) -> dict[str, dict[str, Any]]:
         """Return the agents that it lists for a cluster, by name."""
-        found = await self.facts("/clusters") or {}
-        return {each["agent"]: each for each in found.get(cluster, [])}
+        return {each["agent"]: each for each in await self.sessions() if each["cluster"] == cluster}
 
     def audit(self) -> list[dict[str, Any]]:
         """Return the lines of its audit log; a last one that is not whole is left out."""
@@ -253,8 +275,6 @@ class StubProcess(Member):
 @dataclass(eq=False)
 class AgentProcess(Member):
     """An agent. It asks the apiserver with a token of its own."""
-
-    token: str = ""
 
     def hurry(self) -> None:
         """Let it dial what is missing at once."""

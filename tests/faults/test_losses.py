@@ -28,7 +28,7 @@ async def test_a_killed_agent_touches_only_what_it_carried_and_reads_are_tried_e
         assert killed.unlucky == []
         # What had been written cannot be taken back, and whether it took effect is not known: nobody is asked to do it again.
         assert [(each.status, each.attempts) for each in killed.failed] == [(502, 1)] * killed.posts
-        assert all(found.counting.created[each.wish.name] == 1 for each in killed.failed)
+        assert all(found.counting.created[each.name] == 1 for each in killed.failed)
 
 
 @pytest.mark.slow

@@ -51,12 +51,21 @@ class Counting:
         arrivals: in order; probes of the agents are left out.
         created: how often each object was created.
         under_way: GETs and POSTs that are being answered, by agent.
+        connections: how many are open, by agent; by an empty name until the first request.
+        open: these connections.
     """
 
     agents: dict[str, str]
     arrivals: list[Arrival] = field(default_factory=list)
     created: Counter[str] = field(default_factory=Counter)
     under_way: Counter[str] = field(default_factory=Counter)
+    connections: Counter[str] = field(default_factory=Counter)
+    open: "set[Connection]" = field(default_factory=set)
+
+    def cut(self) -> None:
+        """Break every connection off, as an apiserver does that is restarted."""
+        for connection in list(self.open):
+            connection.transport.abort()
 
 
 class Connection(asyncio.Protocol):
@@ -64,14 +73,12 @@ class Connection(asyncio.Protocol):
 
     Args:
         counting: hears of each request.
-        connections: those that are open.
     """
 
     transport: asyncio.Transport
 
-    def __init__(self, counting: Counting, connections: "set[Connection]") -> None:
+    def __init__(self, counting: Counting) -> None:
         self._counting = counting
-        self._connections = connections
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._timer: asyncio.TimerHandle | None = None
@@ -87,7 +94,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
-        self._connections.add(self)
+        self._counting.open.add(self)
+        self._counting.connections[self._agent] += 1
 
     def data_received(self, data: bytes) -> None:
         if self._piped:
@@ -100,7 +108,8 @@ class Connection(asyncio.Protocol):
             self.transport.write(data[upgrade.args[0] :])
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._connections.discard(self)
+        self._counting.open.discard(self)
+        self._counting.connections[self._agent] -= 1
         if self._timer is not None:
             self._timer.cancel()
         if self._delayed:
@@ -126,15 +135,21 @@ class Connection(asyncio.Protocol):
         )
         self._begin()
         agent = self._counting.agents.get(fields.get("authorization", "").removeprefix("Bearer "))
+        self._known_as(agent or "")
         if agent is None or (target.startswith("/api/") and fields.get("impersonate-user") != USER):
             self._whole(401, b"")
         elif not target.startswith("/api/"):
             self._whole(200, b"{}")
         else:
-            self._agent = agent
             arrival = Arrival(time.time(), agent, method, target, fields.get("audit-id", ""))
             self._counting.arrivals.append(arrival)
             self._answer(method, target, bytes(body))
+
+    def _known_as(self, agent: str) -> None:
+        if agent != self._agent:
+            self._counting.connections[self._agent] -= 1
+            self._counting.connections[agent] += 1
+            self._agent = agent
 
     # Answers ---------------------------------------------------------------------------------------
 
@@ -180,13 +195,11 @@ class Connection(asyncio.Protocol):
 async def upstream(context: ssl.SSLContext, agents: dict[str, str]) -> AsyncIterator[tuple[Counting, int]]:
     """Listen while the block runs; what it counts, and its port, are given."""
     counting = Counting(agents)
-    connections: set[Connection] = set()
     server = await asyncio.get_running_loop().create_server(
-        lambda: Connection(counting, connections), "127.0.0.1", 0, ssl=context, backlog=1024
+        lambda: Connection(counting), "127.0.0.1", 0, ssl=context, backlog=1024
     )
     try:
         yield counting, server.sockets[0].getsockname()[1]
     finally:
         server.close()
-        for connection in list(connections):
-            connection.transport.abort()
+        counting.cut()

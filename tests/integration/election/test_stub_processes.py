@@ -23,7 +23,8 @@ from tests.kubesim.store import Object
 from tests.scenarios.processes import Running, running
 
 # The processes are the command, on the loop that it takes; here is only the client.
-pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
+# It waits for leases to end: `make faults` runs it.
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_factories=["uvloop"])]
 
 COMMAND = Path(sys.executable).with_name("cluster-tunnel")
 LEASE = resource("leases.coordination.k8s.io")

@@ -6,7 +6,8 @@ from typing import Any, cast
 import pytest
 
 from agent.enrolment_cluster import ClusterUnknown, read_cluster_uid
-from agent.facts.apiserver import Apiserver, NoAnswer
+from agent.facts.apiserver import Apiserver
+from agent.upstream.question import NoAnswer
 from tests.unit.agent.facts.scripted import Scripted
 from tunnel.kit.failures import CommandFailed
 

@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from agent.facts.apiserver import Answer, NoAnswer, Take
+from agent.upstream.question import Answer, NoAnswer, Take
 
 
 @dataclass

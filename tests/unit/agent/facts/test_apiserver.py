@@ -5,8 +5,9 @@ from typing import Any, cast
 
 import pytest
 
-from agent.facts.apiserver import Answer, Apiserver, NoAnswer, NoRoom, TooMuch
+from agent.facts.apiserver import Apiserver
 from agent.upstream.credential import StaticToken
+from agent.upstream.question import Answer, NoAnswer, NoRoom, TooMuch
 from agent.upstream.target import UpstreamTarget
 from tests.unit.agent.parts import Apiserver as Far
 from tests.unit.agent.parts import Upstreams

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from agent.facts.apiserver import NoAnswer, TooMuch
 from agent.facts.collector import TOO_LARGE_SECONDS, Collector
 from agent.facts.vitals import Vitals
+from agent.upstream.question import NoAnswer, TooMuch
 from tests.unit.agent.facts.scripted import Scripted
 from tests.unit.agent.facts.test_tally import node, pod
 from tests.unit.fakes import Clock, settle

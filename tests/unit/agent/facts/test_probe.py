@@ -5,9 +5,9 @@ from typing import Any, cast
 
 import pytest
 
-from agent.facts.apiserver import NoAnswer, NoRoom
 from agent.facts.probe import PROBE_SECONDS, Probe
 from agent.facts.vitals import Vitals
+from agent.upstream.question import NoAnswer, NoRoom
 from tests.unit.agent.facts.scripted import Scripted
 from tests.unit.fakes import Clock, settle
 
