@@ -16,6 +16,12 @@ REFUSED = (
 )
 
 
+def _cut(writer: asyncio.StreamWriter) -> None:
+    # Before CPython 3.11.4 a TLS transport that is closed already has forgotten whom to ask.
+    with contextlib.suppress(AttributeError):
+        writer.transport.abort()
+
+
 @dataclass
 class ConnectProxy:
     """See the module.
@@ -44,7 +50,7 @@ class ConnectProxy:
             pass  # the test is over
         finally:
             self.open.discard(writer)
-            writer.transport.abort()
+            _cut(writer)
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line, *fields = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
@@ -73,7 +79,7 @@ class ConnectProxy:
     def cut(self) -> None:
         """Break every connection."""
         for writer in list(self.open):
-            writer.transport.abort()
+            _cut(writer)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
