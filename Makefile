@@ -52,7 +52,7 @@ e2e: $(VENV)/.dev ## run the scenarios on the real cluster of KUBECONFIG=...
 	@test -n "$(E2E_CLUSTER)" || { echo "make e2e: name the cluster: make e2e KUBECONFIG=FILE" >&2; exit 2; }
 	$(BIN)/pytest tests/e2e -n 3 $(E2E_CLUSTER) $(PYTEST_ARGS)
 
-bench: $(VENV)/.dev ## measure speed and memory, and print the figures
+bench: $(VENV)/.dev ## measure speed and memory, and publish the figures in docs
 	$(BIN)/python -m tests.bench $(ARGS)
 
 lock: $(VENV)/.dev ## write requirements.lock anew from pyproject.toml

@@ -106,7 +106,8 @@ def _measure_beside_peers(recording: Recording, options: argparse.Namespace, fol
     print(f"measuring {', '.join(systems)}", file=sys.stderr, flush=True)
     recording.load = PEERS_LOAD
     recording.peer_versions = facts.peer_versions(options.peers)
-    recording.systems = peers.record(options.peers, systems, options.rounds, options.seconds, folder)
+    output = options.record.with_suffix(".peers.json") if options.record else folder / "peers.json"
+    recording.systems = peers.record(options.peers, systems, options.rounds, options.seconds, output)
     make_folder(folder)
     for number in range(options.rounds):
         print(
@@ -124,16 +125,33 @@ def _callbacks() -> dict[str, float]:
     return {f"callbacks of a GET, {side}, µs": value for side, value in sides.items()} | found
 
 
+def completed(recording: Recording) -> Recording:
+    """Return a recording with the facts of this machine and checkout where it has none: an outside program notes nothing."""
+    if not recording.machine:
+        recording.machine, recording.versions = facts.machine(), facts.versions()
+        recording.commit, recording.configuration = facts.commit(), configuration()
+        recording.command, recording.load = "recorded by the outside program", PEERS_LOAD
+    return recording
+
+
+def store(recording: Recording, options: argparse.Namespace) -> list[Path]:
+    """Write the file or the pages that were asked for, and return what was written. Raises BenchFailed."""
+    if options.record is not None:
+        recording.write(options.record)
+        return [options.record]
+    written = publish(recording, options.docs)
+    if not recording.own:
+        print("performance.md stays as it is: nothing of ours alone was recorded", file=sys.stderr)
+        return written
+    return [*written, *performance.publish(recording, options.docs)]
+
+
 def main() -> int:
     options = arguments()
     allow_open_files()
     try:
-        recording = read_all(options.recorded) if options.recorded else measure(options)
-        if options.record is not None:
-            recording.write(options.record)
-            written = [options.record]
-        else:
-            written = [*publish(recording, options.docs), *performance.publish(recording, options.docs)]
+        recording = completed(read_all(options.recorded)) if options.recorded else measure(options)
+        written = store(recording, options)
     except BenchFailed as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

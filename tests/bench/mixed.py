@@ -69,7 +69,7 @@ class Mixed:
         if not bytes_per_second:
             return
         user = await self._users.connect()
-        user.begin_upload(ENDLESS)
+        user.begin_upload(ENDLESS).cancel()  # nobody waits for the answer
         began = time.perf_counter()
         while (now := time.perf_counter()) < self._end:
             while self.sent < bytes_per_second * (now - began) and user.writable:

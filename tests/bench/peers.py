@@ -62,7 +62,7 @@ def chosen(wanted: Sequence[str], home: Path) -> list[str]:
 
 
 def record(
-    program: Path, systems: Sequence[str], rounds: int, seconds: float, folder: Path
+    program: Path, systems: Sequence[str], rounds: int, seconds: float, output: Path
 ) -> dict[str, list[dict[str, Any]]]:
     """Run the program and return what it measured.
 
@@ -71,12 +71,11 @@ def record(
         systems: to be measured beside each other.
         rounds: how often.
         seconds: how long each figure of requests is measured.
-        folder: for its file.
+        output: where it writes after each system, so that a run which is broken off is not lost.
 
     Raises:
         BenchFailed: it failed; what it had to say went to standard error.
     """
-    output = folder / "peers.json"
     command = [
         sys.executable,
         program,

@@ -317,6 +317,7 @@ async def _make_agent(
     flags = [
         *(f"--cert=ca/agent-{cluster}.crt", f"--key=ca/agent-{cluster}.key", "--ca=ca/server-ca.crt"),
         *(f"--name={name}", f"--drain-grace={plan.timing.grace:g}s", "--facts-interval=off", "--proxy=off"),
+        f"--audit={name}.audit",
     ]
     arguments = ["agent", *stubs, *flags, *upstream_flags, *plan.agent_flags]
     return AgentProcess(name, found.folder, arguments)

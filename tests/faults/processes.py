@@ -204,6 +204,12 @@ class Member:
         pages = int((process / "statm").read_text().split()[1])
         return pages * PAGE_BYTES, len(os.listdir(process / "fd"))
 
+    def audit(self) -> list[dict[str, Any]]:
+        """Return the lines of its audit log; a last one that is not whole is left out."""
+        path = self.folder / f"{self.name}.audit"
+        whole, _, _ = (path.read_bytes() if path.exists() else b"").rpartition(b"\n")
+        return [json.loads(line) for line in whole.splitlines()]
+
     def said(self, lines: int = 40) -> str:
         """Return the end of its log."""
         if not self.log.exists():
@@ -264,12 +270,6 @@ class StubProcess(Member):
     async def agents(self, cluster: str) -> dict[str, dict[str, Any]]:
         """Return the agents that it lists for a cluster, by name."""
         return {each["agent"]: each for each in await self.sessions() if each["cluster"] == cluster}
-
-    def audit(self) -> list[dict[str, Any]]:
-        """Return the lines of its audit log; a last one that is not whole is left out."""
-        path = self.folder / f"{self.name}.audit"
-        whole, _, _ = (path.read_bytes() if path.exists() else b"").rpartition(b"\n")
-        return [json.loads(line) for line in whole.splitlines()]
 
 
 @dataclass(eq=False)

@@ -67,6 +67,7 @@ class Leg(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
+        self._relay.leg_opened(self)
         self.send_due()
 
     def data_received(self, data: bytes) -> None:
@@ -239,7 +240,6 @@ class Relay:
 
     def dial_for(self, near: Leg) -> None:
         """Dial the far side, now or when the black hole is over."""
-        self._legs.add(near)
         far = Leg(self, lambda: self.down)
         near.other, far.other = far, near
         if self.passable:
@@ -262,9 +262,12 @@ class Relay:
             far.gone = True
             near.reset()
             return
-        self._legs.add(far)
         if near.gone:
             far.reset()
+
+    def leg_opened(self, leg: Leg) -> None:
+        """A side is connected."""
+        self._legs.add(leg)
 
     def leg_lost(self, leg: Leg) -> None:
         """A side is over."""

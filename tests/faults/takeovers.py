@@ -1,14 +1,16 @@
 """What happens when the active stub ends, crashes, freezes or loses its lease: done to a fleet, and measured."""
 
 import asyncio
+import time
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from tests.faults import content
 from tests.faults.fleet import CLUSTER, Fleet
 from tests.faults.http import Answer, Connection
 from tests.faults.load import Book, Client, load
-from tests.faults.overlaps import Overlap, find_overlap, received_times, written
+from tests.faults.overlaps import Overlap, find_overlap, written
 from tests.faults.probe import Prober, probing
 from tests.faults.processes import StubProcess
 
@@ -55,7 +57,7 @@ class Observed:
         self.others = others
         self.prober = prober
         self._loop = asyncio.get_running_loop()
-        self._arrived = len(fleet.counting.arrivals)
+        self._began = time.time()
 
     async def follower(self, began: float) -> tuple[StubProcess, float, int]:
         """Wait for another stub's first answer; return it, when it came, and how many agents had to dial it since `began`."""
@@ -67,11 +69,11 @@ class Observed:
         return first.stub, first.answered, redialled
 
     def overlap(self) -> Overlap:
-        """Judge what reached the apiserver since this began."""
-        received: dict[str, float] = {}
-        for stub in self.fleet.stubs:
-            received |= received_times(stub.audit())
-        return find_overlap(written(self.fleet.counting.arrivals[self._arrived :], received))
+        """Judge what agents received since this began."""
+        agents, stubs = (
+            chain(*(member.audit() for member in of)) for of in (self.fleet.agents, self.fleet.stubs)
+        )
+        return find_overlap(written(agents, stubs, self._began))
 
 
 async def hand_over(fleet: Fleet) -> Takeover:

@@ -32,14 +32,12 @@ class Arrival:
     Attributes:
         at: `time.time()` when it was whole.
         agent: whose token it carried.
-        audit: its Audit-ID, which the stub's log has too.
     """
 
     at: float
     agent: str
     method: str
     target: str
-    audit: str
 
 
 @dataclass
@@ -141,7 +139,7 @@ class Connection(asyncio.Protocol):
         elif not target.startswith("/api/"):
             self._whole(200, b"{}")
         else:
-            arrival = Arrival(time.time(), agent, method, target, fields.get("audit-id", ""))
+            arrival = Arrival(time.time(), agent, method, target)
             self._counting.arrivals.append(arrival)
             self._answer(method, target, bytes(body))
 
