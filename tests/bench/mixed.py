@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final
 
 from tests.bench.users import LIST, STREAMS, User, Users
 
@@ -26,7 +26,7 @@ class Mixed:
         self._end = time.perf_counter() + seconds
         self.requests = self.connections = self.received = self.sent = 0
 
-    async def repeat(self, per_second: float, work: Callable[[], Awaitable[None]]) -> None:
+    async def repeat(self, per_second: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Do `work` at a steady pace, whether or not the one before is done; at most at that pace where it lags."""
         due = time.perf_counter()
         async with asyncio.TaskGroup() as tasks:

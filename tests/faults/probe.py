@@ -78,19 +78,19 @@ class Prober:
         """Return the questions to a stub that were carried to the apiserver and back."""
         return [probe for probe in self.probes if probe.stub is stub and probe.status == 200]
 
-    async def first_answer(self, since: float, besides: StubProcess, seconds: float) -> Probe:
-        """Wait for the first answer, to a question since a moment, of another stub than one."""
+    async def first_answer(self, stubs: Sequence[StubProcess], since: float, seconds: float) -> Probe:
+        """Wait for the first answer of one of some stubs to a question since a moment."""
         try:
             async with asyncio.timeout(seconds):
                 while True:
                     for probe in self.probes:
-                        if probe.stub is not besides and probe.status == 200 and probe.sent >= since:
+                        if probe.stub in stubs and probe.status == 200 and probe.sent >= since:
                             return probe
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            said = f"no stub besides {besides.name} answers within {seconds:.0f} s\n{besides.said()}"
-            raise FaultFailed(said) from None
+            said = "\n".join(f"--- {stub.name}\n{stub.said(15)}" for stub in stubs)
+            raise FaultFailed(f"no answer within {seconds:.0f} s\n{said}") from None
 
     def both_answered(self, one: StubProcess, other: StubProcess) -> list[tuple[Probe, Probe]]:
         """Return answers of `one` to questions that were asked when `other` had answered already."""

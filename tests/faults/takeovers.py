@@ -59,10 +59,15 @@ class Observed:
         self._loop = asyncio.get_running_loop()
         self._began = time.time()
 
+    async def served(self) -> None:
+        """Wait until the active stub has answered, and some time more."""
+        await self.prober.first_answer([self.active], 0, 10)
+        await asyncio.sleep(LEAD_SECONDS)
+
     async def follower(self, began: float) -> tuple[StubProcess, float, int]:
         """Wait for another stub's first answer; return it, when it came, and how many agents had to dial it since `began`."""
         bound = self.fleet.plan.timing.lease + 10
-        first = await self.prober.first_answer(began, self.active, bound)
+        first = await self.prober.first_answer(self.others, began, bound)
         agents = await first.stub.agents(CLUSTER)
         since = self._loop.time() - began
         redialled = sum(facts["connectedSeconds"] < since for facts in agents.values())
@@ -94,7 +99,7 @@ async def _take_over(fleet: Fleet, *, crash: bool) -> Takeover:
         await asyncio.sleep(LEAD_SECONDS)
         async with probing(fleet.stubs, fleet.context) as prober:
             observed = Observed(fleet, active, others, prober)
-            await asyncio.sleep(LEAD_SECONDS)
+            await observed.served()
             began = loop.time()
             active.kill() if crash else active.terminate()
             new, answered, redialled = await observed.follower(began)
@@ -165,7 +170,7 @@ async def lose_the_api(fleet: Fleet) -> Takeover:
         probing(fleet.stubs, fleet.context) as prober,
     ):
         observed = Observed(fleet, active, others, prober)
-        await asyncio.sleep(LEAD_SECONDS)
+        await observed.served()
         began = loop.time()
         fleet.api[active.name].black_hole()
         new, answered, redialled = await observed.follower(began)
