@@ -91,6 +91,8 @@ FIGURES: Final = (
 OWN_FIGURES: Final = (
     Figure("stalled", "public_kib_per_stream", "growth of a stalled download, public side, KiB", "less"),
     Figure("stalled", "inner_kib_per_stream", "growth of a stalled download, cluster side, KiB", "less"),
+    Figure("audited", "public_us_per_request", "CPU a request with an audit log, public side, µs", "less"),
+    Figure("audited", "inner_us_per_request", "CPU a request with an audit log, cluster side, µs", "less"),
     Figure("distance", "up_mb_per_second", "upload over 100 ms round trip, MB/s", "more"),
     Figure("distance", "get_beside_up_p50_ms", "GET beside that upload, p50, ms", "less"),
     Figure("distance", "get_beside_up_p99_ms", "GET beside that upload, p99, ms", "less"),

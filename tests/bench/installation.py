@@ -21,7 +21,7 @@ READY_SECONDS: Final = 30.0
 TOKEN: Final = "x" * 900
 """As long as a service account's."""
 
-STUB: Final = ("--ca-dir", "ca", "--default-cluster", CLUSTER, "--audit", "audit.log")
+STUB: Final = ("--ca-dir", "ca", "--default-cluster", CLUSTER)
 AGENT: Final = (
     *("--cert", "ca/agent-bench.crt", "--key", "ca/agent-bench.key", "--ca", "ca/server-ca.crt"),
     *("--upstream-ca", "ca/server-ca.crt", "--token-file", "token", "--name", "bench"),

@@ -168,9 +168,10 @@ TESTS: Final[Mapping[str, Callable[[Bench, str], Figures]]] = {
     "mixed": _mixed,
 }
 DISTANCE: Final = "distance"
-OWN: Final = ("stalled", "paced", "mixed", DISTANCE)
+AUDITED: Final = "audited"
+OWN: Final = ("stalled", "paced", "mixed", AUDITED, DISTANCE)
 """What the outside program does not measure."""
-ALL: Final = (*TESTS, DISTANCE)
+ALL: Final = (*TESTS, AUDITED, DISTANCE)
 
 
 def measure(folder: Path, tests: Sequence[str], seconds: float, mib: int) -> Round:
@@ -194,6 +195,8 @@ def measure(folder: Path, tests: Sequence[str], seconds: float, mib: int) -> Rou
                 results[name] = TESTS[name](bench, name)
                 print(f"    {name}", file=sys.stderr, flush=True)
             results["end"] = _rest(bench) | {"alive": all(each.alive for each in tunnel.sides)}
+    if AUDITED in tests:
+        results[AUDITED] = _audited(folder, seconds, mib)
     if DISTANCE in tests:
         results[DISTANCE] = _distance(folder, seconds, mib)
     return results
@@ -207,6 +210,16 @@ def users_of(tunnel: Installation, seconds: float, mib: int) -> Any:
         worker("load", tunnel.port, tunnel.folder) as others,
     ):
         yield Bench(tunnel, users, others, seconds, mib)
+
+
+def _audited(folder: Path, seconds: float, mib: int) -> Figures:
+    """Measure requests with an audit log at both ends, which is off unless it is asked for."""
+    flags = (("--audit", f"{name}-audit.log") for name in ("stub", "agent"))
+    with (
+        installation(folder, stub_flags=next(flags), agent_flags=next(flags)) as tunnel,
+        users_of(tunnel, seconds, mib) as bench,
+    ):
+        return _get(bench, "get16")
 
 
 def _distance(folder: Path, seconds: float, mib: int) -> Figures:

@@ -35,5 +35,5 @@ def test_growth_is_measured_with_a_few_of_each(folder: Path, what: str) -> None:
 def test_the_configuration_that_is_measured_is_shown_without_folders_of_this_machine() -> None:
     found = configuration()
     assert "mode: impersonate" in found["agent"]
-    assert "audit: audit.log" in found["stub"]
+    assert "default-cluster: bench" in found["stub"]
     assert "/" not in found["stub"].replace("https://", "")
