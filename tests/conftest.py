@@ -41,16 +41,25 @@ SETTLE_SECONDS = 2.0
 WATCHED = ("socket:", "pipe:", "anon_inode:")
 
 
+def pytest_configure() -> None:
+    """Let libuv open the pipe that it keeps for the signals of the whole process."""
+    uvloop.Loop().close()
+
+
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, LoopFactory]:
     folder = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
     return LOOPS.get(folder, UVLOOP)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the check on tasks first, so that it ends behind all other fixtures and before the loop is closed."""
+    """Put the checks first, so that they end behind all other fixtures: that on tasks before the loop is closed, that on
+    descriptors behind it, as a loop that does not run closes nothing.
+    """
     for item in items:
-        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.function):
-            item.fixturenames.insert(0, "no_task_is_left")
+        if isinstance(item, pytest.Function):
+            tasks = ["no_task_is_left"] if inspect.iscoroutinefunction(item.function) else []
+            others = [name for name in item.fixturenames if name != "no_descriptor_is_left"]
+            item.fixturenames[:] = ["no_descriptor_is_left", *tasks, *others]
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import ssl
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -34,9 +35,6 @@ async def test_a_full_disk_costs_lines_of_the_audit_log_and_no_request(tmp_path:
         )
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the thread that writes the log ends with the first line that cannot be written"
-)
 async def test_the_log_goes_on_when_the_disk_is_full_no_more(tmp_path: Path) -> None:
     async with fleet(tmp_path, Plan(stubs=1, agents=1, lease="none")) as found:
         (stub,) = found.stubs
@@ -50,32 +48,36 @@ async def test_the_log_goes_on_when_the_disk_is_full_no_more(tmp_path: Path) -> 
         assert stub.has_said("an agent connected") > said
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a connection that is lost within a step of its handshake is never given up"
-)
 async def test_handshakes_that_break_in_the_middle_take_no_place_from_others(tmp_path: Path) -> None:
     plan = Plan(stubs=1, agents=1, lease="none", stub_flags=["--max-pending-handshakes=16"])
     async with fleet(tmp_path, plan) as found:
         (stub,) = found.stubs
-        for number in range(400):
-            await break_a_handshake(stub.port, number % 20 / 10_000)
+        message = hello()
+        for number in range(200):
+            break_a_handshake(stub.port, message, number % 20 / 10_000)
         client = Client(lambda: stub.port, found.context)
-        assert not (await fulfil(client, get("behind"))).problem
+        async with asyncio.timeout(10):
+            # Those that the stub has still to look at take places for a moment.
+            while (await fulfil(client, get("behind"))).problem:
+                await asyncio.sleep(0.1)
         client.close()
 
 
-async def break_a_handshake(port: int, seconds: float) -> None:
-    """Begin one, and reset the connection after a moment, in which the stub may be at work on it."""
+def hello() -> bytes:
+    """Return the first message of a handshake."""
     outgoing = ssl.MemoryBIO()
     beginning = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost")
     with pytest.raises(ssl.SSLWantReadError):
         beginning.do_handshake()
-    _, writer = await asyncio.open_connection("127.0.0.1", port)
-    sock: socket.socket = writer.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.write(outgoing.read())
-    await asyncio.sleep(seconds)
-    writer.transport.abort()
+    return outgoing.read()
+
+
+def break_a_handshake(port: int, message: bytes, seconds: float) -> None:
+    """Begin one, and reset the connection after a moment, in which the stub may be at work on it."""
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        sock.sendall(message)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        time.sleep(seconds)
 
 
 async def test_a_stub_without_descriptors_serves_who_is_connected_and_everybody_when_it_has_some_again(

@@ -2,9 +2,13 @@
 
 import asyncio
 import datetime
+import socket
 import ssl
+import struct
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -12,6 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests import pki
 from tests.integration.loops import Recorder, serving
+from tunnel.aio import handshake
 from tunnel.aio.dial import dial_plain, dial_tls
 from tunnel.aio.errors import ConnectFailed, DialFailed, HandshakeFailed, ResolveFailed, TlsBroken
 from tunnel.aio.listen import ListenerSettings
@@ -258,6 +263,28 @@ async def test_connections_above_the_bound_on_handshakes_are_closed_at_once(auth
         assert server.listener.pending_handshakes == 1
         first[1].close()
         await first[1].wait_closed()
+
+
+async def test_a_connection_that_is_reset_while_a_thread_works_on_it_is_given_up(
+    authority: pki.Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step finds nothing wrong and wants more, which never comes."""
+    go_on = threading.Event()
+    with ThreadPoolExecutor(1) as busy:
+        busy.submit(go_on.wait)
+        monkeypatch.setattr(handshake, "handshake_threads", lambda: busy)
+        async with serving(pki.server_context(authority.server())) as server:
+            with socket.create_connection(("127.0.0.1", server.port)) as sock:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                sock.sendall(client_hello(pki.client_context(authority)))
+                while not busy._work_queue.qsize():
+                    await asyncio.sleep(0)
+                (stream,) = server.listener._pending
+            while stream._transport is not None:
+                await asyncio.sleep(0)
+            go_on.set()
+            assert "the connection was lost" in await server.failure()
+            assert server.listener.pending_handshakes == 0
 
 
 async def test_a_closed_listener_accepts_nothing_and_leaves_its_connections_alone(

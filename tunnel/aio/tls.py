@@ -118,6 +118,7 @@ class TlsStream(BaseStream):
             self._error = HandshakeFailed(
                 self.peer, f"the connection was lost: {exc or 'closed by the peer'}"
             )
+            handshake.ended()
             return
         if handshake is not None:
             handshake.stop()

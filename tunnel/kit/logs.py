@@ -139,13 +139,18 @@ class ThreadedHandler(logging.Handler):
         super().close()
 
     def _write_lines(self) -> None:
+        lost = told = 0  # `_dropped` only grows, as the threads that log write to it
         while (line := self._lines.get()) is not None:
-            if self._dropped:
-                line, self._dropped = f"{line}\n{self._dropped} log lines were dropped: nobody read them", 0
+            dropped = self._dropped + lost
+            if dropped > told:
+                line += f"\n{dropped - told} log lines were dropped"
             try:
                 self._stream.write(line + "\n")
                 self._stream.flush()
-            except (OSError, ValueError):
+                told = dropped
+            except OSError:
+                lost += 1  # a disk that is full may have room again
+            except ValueError:
                 return  # the stream is closed: there is no place left to say so
 
 

@@ -182,6 +182,7 @@ async def test_new_connections_get_the_new_certificate_of_the_stub_without_a_res
         tls = writer.get_extra_info("ssl_object")
         served.append(tls.getpeercert()["serialNumber"])
         writer.close()
+        await writer.wait_closed()
         scene.ca.store.issue_server(["localhost"], lasting())
         scene.front.listener.set_context(scene.front.context.current(1e9))
     assert served[0] != served[1]

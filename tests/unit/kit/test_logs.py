@@ -1,10 +1,12 @@
 """Log lines."""
 
+import errno
 import io
 import json
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -131,17 +133,45 @@ def test_a_held_terminal_does_not_stop_the_caller_and_drops_are_counted() -> Non
         handler.emit(record(str(number)))
     stream.let_go.set()
     handler.close()
-    assert stream.getvalue().splitlines() == ["0", "1", "3 log lines were dropped: nobody read them", "2"]
+    assert stream.getvalue().splitlines() == ["0", "1", "3 log lines were dropped", "2"]
 
 
-def test_a_reader_that_went_away_ends_the_thread() -> None:
+class FullDisk(io.StringIO):
+    """Takes the first line, and then none until there is room."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused = 0
+        self.room = threading.Event()
+
+    def write(self, text: str) -> int:
+        if self.getvalue() and not self.room.is_set():
+            self.refused += 1
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(text)
+
+
+def test_a_full_disk_costs_the_lines_it_could_not_take_and_no_later_one() -> None:
+    stream = FullDisk()
+    handler = ThreadedHandler(stream)
+    for text in ("a", "lost", "lost too"):
+        handler.emit(record(text))
+    while stream.refused < 2:
+        time.sleep(0)
+    stream.room.set()
+    handler.emit(record("b"))
+    handler.close()
+    assert stream.getvalue().splitlines() == ["a", "b", "2 log lines were dropped"]
+
+
+def test_a_reader_that_went_away_costs_no_more_than_its_lines() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     stream = os.fdopen(writing, "w")
     handler = ThreadedHandler(stream)
     handler.emit(record("x"))
-    handler._thread.join()
     handler.close()
+    assert not handler._thread.is_alive()
     with pytest.raises(BrokenPipeError):
         stream.close()
 
