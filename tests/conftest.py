@@ -52,14 +52,23 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> M
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the checks first, so that they end behind all other fixtures: that on tasks before the loop is closed, that on
-    descriptors behind it, as a loop that does not run closes nothing.
+    """Put the checks in front of a test's own fixtures, so that they end behind them: that on tasks before the loop is closed,
+    that on descriptors behind it, as a loop that does not run closes nothing.
     """
     for item in items:
         if isinstance(item, pytest.Function):
-            tasks = ["no_task_is_left"] if inspect.iscoroutinefunction(item.function) else []
-            others = [name for name in item.fixturenames if name != "no_descriptor_is_left"]
-            item.fixturenames[:] = ["no_descriptor_is_left", *tasks, *others]
+            checks = ["no_descriptor_is_left"]
+            if inspect.iscoroutinefunction(item.function):
+                checks.append("no_task_is_left")
+            shared, own = _by_scope(item, [name for name in item.fixturenames if name not in checks])
+            item.fixturenames[:] = shared + checks + own
+
+
+def _by_scope(item: pytest.Function, names: list[str]) -> tuple[list[str], list[str]]:
+    """Divide fixtures into those that outlive the test and its own."""
+    known = item._fixtureinfo.name2fixturedefs
+    shared = [name for name in names if name in known and known[name][-1].scope != "function"]
+    return shared, [name for name in names if name not in shared]
 
 
 @pytest.fixture

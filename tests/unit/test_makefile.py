@@ -9,14 +9,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
+READ = ("KUBECONFIG", "MAKE", "ARGS", "PYTEST_ARGS", "VENV")
+
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
 
 def make(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run make without its recipes' prerequisites; the environment has no KUBECONFIG but that in `environ`."""
-    inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith(("KUBECONFIG", "MAKE"))
-    }
+    """Run make without its recipes' prerequisites; of what it reads the environment has only what is in `environ`."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(READ)}
     return subprocess.run(
         ["make", "-o", ".venv/.run", "-o", ".venv/.dev", *arguments],
         cwd=ROOT,
