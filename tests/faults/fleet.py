@@ -156,17 +156,19 @@ class Fleet:
             # A session that is left over from before is as bad as one that is missing.
             if serving != names or len(sessions) != len(names):
                 return f"{stub.name} has {serving} of {names}"
-        active = await self.active(2)
-        return "" if self.service.active is active else f"users are not led to {active.name} yet"
+        active = [stub for stub in self.stubs if await stub.is_active()]
+        if len(active) != 1:
+            return f"{len(active)} stubs say that they are the active one"
+        return "" if self.service.active is active[0] else f"users are not led to {active[0].name} yet"
 
-    async def ready(self, member: Member) -> None:
+    async def ready(self, member: Member, seconds: float = START_SECONDS) -> None:
         """Wait until a kubelet would call it ready: a stub as soon as it listens, an agent with its first session."""
 
         async def is_listed() -> bool:
             listed = [each["agent"] for stub in self.stubs if stub.alive for each in await stub.sessions()]
             return member.name in listed
 
-        await member.until(member.is_ready if isinstance(member, StubProcess) else is_listed)
+        await member.until(member.is_ready if isinstance(member, StubProcess) else is_listed, seconds)
 
     async def restart(self, member: Member) -> None:
         """Ask a member to end, wait until it has, start it again, and wait until it is ready, as a rollout does."""
@@ -176,16 +178,16 @@ class Fleet:
         await member.start()
         await self.ready(member)
 
-    async def mend(self) -> None:
+    async def mend(self, seconds: float = START_SECONDS) -> None:
         """Start every member that has ended, and wait until all is as at the beginning."""
         for member in self.members:
             if not member.alive:
                 await member.start()
         for member in self.members:
-            await self.ready(member)
+            await self.ready(member, seconds)
         for agent in [*self.agents, *self.guests]:
             agent.hurry()
-        await self.whole()
+        await self.whole(seconds)
 
     def said(self) -> str:
         """Return what all members wrote last."""
@@ -230,7 +232,7 @@ async def _prepare(found: Fleet, stack: AsyncExitStack) -> None:
     api_port = await _start_api(found) if found.plan.lease == "kubernetes" else 0
     for number in range(found.plan.stubs):
         await _add_stub(found, number, api_port, stack)
-    upstream_flags = [f"--upstream=https://localhost:{upstream_port}", "--upstream-ca=ca/server-ca.crt"]
+    upstream_flags = [f"--upstream=https://localhost:{upstream_port}", "--upstream-ca=upstream-ca.crt"]
     for name in tokens:
         flags = [*upstream_flags, f"--token-file={name}.token"]
         found.agents.append(await _make_agent(found, name, CLUSTER, flags, stack))
@@ -249,6 +251,7 @@ def _make_files(folder: Path, tokens: dict[str, str]) -> None:
     store.issue_user(USER, ["devs"], lifetime)
     store.issue_agent(CLUSTER, lifetime)
     store.issue_agent(SIMULATED, lifetime)
+    (folder / "upstream-ca.crt").write_bytes(store.authority_pem("server-ca"))
     for name, token in tokens.items():
         (folder / f"{name}.token").write_text(token)
 
