@@ -29,7 +29,7 @@ up: $(VENV)/.run ## start everything here: with the simulator, or with KUBECONFI
 	@exec $(BIN)/cluster-tunnel up $(CLUSTER) $(ARGS)
 
 test: $(VENV)/.dev ## run the unit, integration and kubectl tests
-	$(BIN)/pytest -n 2 -m 'not slow' $(PYTEST_ARGS)
+	$(BIN)/pytest -n 3 -m 'not slow' $(PYTEST_ARGS)
 
 check: $(VENV)/.dev ## check format, style, types, import contracts and the shape of the code
 	$(BIN)/ruff format --check .

@@ -26,6 +26,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="an image with a shell and busybox that its nodes have or can pull, such as docker.io/library/busybox:1",
     )
     group.addoption(
+        "--apiserver-audit-log",
+        metavar="FILE",
+        help="where its apiserver writes its audit log, if that can be read here",
+    )
+    group.addoption(
         "--tunnel-image",
         metavar="NAME:TAG",
         help="the project's own image, where its nodes have or can pull it",
