@@ -89,6 +89,8 @@ FIGURES: Final = (
 """What every system is measured by."""
 
 OWN_FIGURES: Final = (
+    Figure("get4", "p99_ms", "GET, 4 clients, p99, ms", "less"),
+    Figure("get4_beside_10stopped", "p99_ms", "GET beside 10 `logs -f` that nobody reads, p99, ms", "less"),
     Figure("stalled", "public_kib_per_stream", "growth of a stalled download, public side, KiB", "less"),
     Figure("stalled", "inner_kib_per_stream", "growth of a stalled download, cluster side, KiB", "less"),
     Figure("audited", "public_us_per_request", "CPU a request with an audit log, public side, µs", "less"),

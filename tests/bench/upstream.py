@@ -4,6 +4,7 @@
 
     /bulk?mb=N  N MiB                          /sink    reads the body and answers its length
     /follow     200 bytes each 100 ms          /watch   one line, then silence
+    /follow?bytes=N  so many each 100 ms
     anything else                              a 2 kB list
 
 It answers 401 unless the request carries a bearer token and an impersonated user, so that a tunnel which forgets its job does
@@ -27,6 +28,7 @@ LIST: Final = (
     b'{"kind":"PodList","apiVersion":"v1","items":[' + b'{"metadata":{"name":"pod-abcdef"}},' * 56 + b"{}]}"
 )
 LINE: Final = b"x" * 199 + b"\n"
+FOLLOW: Final = b"/follow?bytes="
 FIELDS: Final = (
     b"Audit-Id: 4d9a7e4f-9b0f-4b7b-8a1e-8f53d0a0a3c1\r\nCache-Control: no-cache, private\r\n"
     b"Content-Type: application/json\r\nX-Kubernetes-Pf-Flowschema-Uid: 4d9a7e4f-9b0f-4b7b-8a1e-8f53d0a0a3c1\r\n"
@@ -105,7 +107,7 @@ class Upstream(asyncio.Protocol):
             self.transport.write(_head(len(counted)) + counted)
         elif target.startswith(b"/follow"):
             self.transport.write(STREAM_HEAD)
-            self._follow()
+            self._follow(_chunk(LINE * (int(target[len(FOLLOW) :] or len(LINE)) // len(LINE))))
         elif target.startswith(b"/watch"):
             self.transport.write(WATCH)
         else:
@@ -121,10 +123,10 @@ class Upstream(asyncio.Protocol):
         # A connection that was cut swallows what is written and asks for no pause; the loop must get to say so.
         asyncio.get_running_loop().call_soon(self._pump)
 
-    def _follow(self) -> None:
+    def _follow(self, lines: bytes) -> None:
         if not self._paused:
-            self.transport.write(_chunk(LINE))
-        self._timer = asyncio.get_running_loop().call_later(0.1, self._follow)
+            self.transport.write(lines)
+        self._timer = asyncio.get_running_loop().call_later(0.1, self._follow, lines)
 
 
 async def main(certificate: str, key: str) -> None:

@@ -11,6 +11,7 @@ LIST: Final = "/api/v1/namespaces/default/pods?limit=500"
 STREAMS: Final = {
     "watch": "/watch",
     "follow": "/follow",
+    "stopped": "/follow?bytes=65536",
     "bulk": "/bulk?mb=1000000",
     "stalled": "/bulk?mb=1000000",
 }
@@ -267,7 +268,7 @@ class Users:
     # Streams that stay -----------------------------------------------------------------------------
 
     async def hold(self, kind: str, count: int) -> Mapping[str, object]:
-        """Open streams that stay open until `release`; a stalled one is not read behind its first bytes."""
+        """Open streams that stay open until `release`; one that is stalled or stopped is not read behind its first bytes."""
         started = time.perf_counter()
         limit = asyncio.Semaphore(CONNECTING)
 
@@ -276,7 +277,7 @@ class Users:
                 user = await self.connect()
                 if (status := await user.begin(self.path(STREAMS[kind]))) != 200:
                     raise ValueError(f"status {status}")
-                if kind == "stalled":
+                if kind in ("stalled", "stopped"):
                     user.transport.pause_reading()
                 return user
 

@@ -29,10 +29,12 @@ GETS: Final[Mapping[str, tuple[int, bool, str, int]]] = {
     "get1": (1, False, "", 0),
     "get16": (16, False, "", 0),
     "get64": (64, False, "", 0),
+    "get4": (4, False, "", 0),
     "fresh8": (8, True, "", 0),
     "get4_beside_4bulk": (4, False, "bulk", 4),
     "get4_beside_10stalled": (4, False, "stalled", 10),
     "get4_beside_50follow": (4, False, "follow", 50),
+    "get4_beside_10stopped": (4, False, "stopped", 10),
 }
 """Clients, a connection for each request, and which streams run beside them."""
 
@@ -169,7 +171,7 @@ TESTS: Final[Mapping[str, Callable[[Bench, str], Figures]]] = {
 }
 DISTANCE: Final = "distance"
 AUDITED: Final = "audited"
-OWN: Final = ("stalled", "paced", "mixed", AUDITED, DISTANCE)
+OWN: Final = ("get4", "get4_beside_10stopped", "stalled", "paced", "mixed", AUDITED, DISTANCE)
 """What the outside program does not measure."""
 ALL: Final = (*TESTS, AUDITED, DISTANCE)
 
