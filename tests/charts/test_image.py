@@ -4,7 +4,6 @@ import re
 import tomllib
 from fnmatch import fnmatch
 
-
 from tests.charts.image import ROOT, locked_versions
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
