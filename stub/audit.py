@@ -97,9 +97,19 @@ class AuditLog:
             "cluster": exchange.admitted.cluster if exchange.admitted else "",
             "slot": (exchange.admitted.slot or "") if exchange.admitted else "",
             "agent": link.name if link else "",
+            **_recording(exchange),
         }
         self._lines.write(request.event(stage, now, exchange.status, {**own, **facts}))
 
 
 def _target(exchange: Exchange) -> bytes:
     return exchange.admitted.head.target if exchange.admitted else exchange.target
+
+
+def _recording(exchange: Exchange) -> dict[str, object]:
+    recording = exchange.recording
+    return (
+        {}
+        if recording is None
+        else {"recording": recording.file_name, "recording-problem": recording.problem}
+    )

@@ -1,0 +1,1 @@
+"""Recordings of what execs and attaches show, as asciicasts. Both are called an exec here."""

@@ -1,0 +1,52 @@
+"""Which requests open an exec that is recorded, and how a recording says what it is of."""
+
+import re
+import shlex
+from typing import Final
+from urllib.parse import parse_qs
+
+from stub.recording.asciicast import Subject
+from tunnel.core.http.kubernetes import RequestInfo
+
+TEXT_CHARACTERS: Final = 8192
+"""A longer title or command is cut: `kubectl exec` puts a whole script into it."""
+
+_SUBRESOURCES: Final = frozenset({"exec", "attach"})
+_KUBELET_PATHS: Final = frozenset({"exec", "attach", "cri"})
+_TRUE: Final = frozenset({"1", "true"})
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def is_exec(info: RequestInfo) -> bool:
+    """Whether an upgrade opens an exec or attach: of a pod, or of a kubelet that is reached through `nodes/NAME/proxy`."""
+    if info.resource == "pods":
+        return info.subresource in _SUBRESOURCES
+    return info.resource == "nodes" and _kubelet_path(info) in _KUBELET_PATHS
+
+
+def _kubelet_path(info: RequestInfo) -> str:
+    """The first part of the path at the kubelet; empty where none is asked."""
+    return info.path.partition(f"/{info.name}/proxy/")[2].strip("/").partition("/")[0]
+
+
+def subject_of(user: str, cluster: str, info: RequestInfo, target: bytes) -> Subject:
+    """Return what a recording says of itself.
+
+    Args:
+        user: its name; empty where nobody here knows it.
+        info, target: what is asked, without a cluster's prefix.
+    """
+    query = parse_qs(target.partition(b"?")[2].decode("latin-1"), keep_blank_values=True)
+    container = query.get("container", [""])[0]
+    if info.resource == "pods":
+        place = "/".join(part for part in (info.namespace, info.name, container) if part)
+    else:
+        place = info.path
+    command = shlex.join(query.get("command", []))
+    tty = query.get("tty", [""])[0].lower() in _TRUE
+    return Subject(_shown(f"{user or 'unknown'}@{cluster} {place}"), _shown(command), tty)
+
+
+def _shown(text: str) -> str:
+    """Without control characters: whoever lists recordings in a terminal would carry them out."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text[:TEXT_CHARACTERS])

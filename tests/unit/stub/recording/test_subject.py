@@ -1,0 +1,64 @@
+"""What is recorded, and how a recording says so."""
+
+import pytest
+
+from stub.recording.asciicast import Subject
+from stub.recording.subject import TEXT_CHARACTERS, is_exec, subject_of
+from tunnel.core.http.kubernetes import parse_request_info
+
+POD = b"/api/v1/namespaces/prod/pods/web-1"
+NODE = b"/api/v1/nodes/n1:10250/proxy"
+
+
+def described(target: bytes, user: str = "jane") -> Subject:
+    return subject_of(user, "blue", parse_request_info(b"POST", target), target)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        POD + b"/exec?command=sh",
+        POD + b"/attach",
+        POD + b"/%65xec",
+        NODE + b"/exec/prod/web-1/app?command=sh",
+        NODE + b"/%61ttach/prod/web-1/app",
+        b"/api/v1/nodes/https:n1:10250/proxy/cri/exec/token",
+    ],
+)
+@pytest.mark.parametrize("method", [b"GET", b"POST"])
+def test_exec_and_attach_are_execs_by_whichever_way(method: bytes, target: bytes) -> None:
+    assert is_exec(parse_request_info(method, target))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        POD + b"/portforward",
+        POD + b"/proxy/exec",
+        POD + b"/log",
+        POD,
+        NODE + b"/portForward/prod/web-1",
+        NODE + b"/",
+        NODE,
+        b"/api/v1/nodes/exec",
+        b"/exec",
+    ],
+)
+def test_nothing_else_is(target: bytes) -> None:
+    assert not is_exec(parse_request_info(b"GET", target))
+
+
+def test_a_subject_names_who_where_and_what() -> None:
+    target = POD + b"/exec?container=app&command=sh&command=-c&command=echo+%22a%20b%22&stdin=true&tty=true"
+    assert described(target) == Subject("jane@blue prod/web-1/app", "sh -c 'echo \"a b\"'", tty=True)
+    assert described(POD + b"/attach") == Subject("jane@blue prod/web-1", "", tty=False)
+    assert (
+        described(NODE + b"/exec/prod/web-1/app", "").title
+        == f"unknown@blue {NODE.decode()}/exec/prod/web-1/app"
+    )
+
+
+def test_what_a_client_writes_moves_no_cursor_and_is_not_endless() -> None:
+    found = described(POD + b"/exec?container=%1b[2J%0a&command=" + b"x" * 20_000)
+    assert found.title == "jane@blue prod/web-1/�[2J�"
+    assert len(found.command) == TEXT_CHARACTERS
