@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 PYTEST_ARGS ?=
 MINUTES ?= 60
+FUZZ_SECONDS ?= 60
 
 ifeq ($(origin KUBECONFIG),command line)
 CLUSTER := --kubeconfig '$(KUBECONFIG)'
@@ -17,7 +18,7 @@ endif
 unexport KUBECONFIG
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev up test check check-slow faults soak e2e bench lock clean
+.PHONY: help venv dev up test check check-slow faults soak fuzz mutations e2e bench lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done
@@ -42,11 +43,16 @@ check-slow: $(VENV)/.dev ## run the tests that take longer than ten seconds
 	$(BIN)/pytest -m slow --timeout 3600 $(PYTEST_ARGS)
 
 faults: $(VENV)/.dev ## kill, stop and cut real stubs and agents, and look at what their users notice
-	$(BIN)/pytest tests/faults $(PYTEST_ARGS)
-	$(BIN)/pytest -m slow tests/integration/election/test_stub_processes.py $(PYTEST_ARGS)
+	$(BIN)/pytest -n 2 -m 'slow or not slow' --timeout 300 tests/faults tests/integration/election/test_stub_processes.py $(PYTEST_ARGS)
 
 soak: $(VENV)/.dev ## mixed load and random faults for MINUTES=60, every answer checked
 	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES)
+
+fuzz: $(VENV)/.dev ## search for inputs that break a parser, FUZZ_SECONDS=60 for each; atheris is installed by hand
+	$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS) $(ARGS)
+
+mutations: $(VENV)/.dev ## take out each defence in a copy of the tree, and look that its tests fail
+	$(BIN)/python -m tests.mutations $(ARGS)
 
 e2e: $(VENV)/.dev ## run the scenarios on the real cluster of KUBECONFIG=...
 	@test -n "$(E2E_CLUSTER)" || { echo "make e2e: name the cluster: make e2e KUBECONFIG=FILE" >&2; exit 2; }

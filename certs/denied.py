@@ -6,6 +6,7 @@ One certificate is denied by its fingerprint or serial number. A user or a clust
 issued to them up to a moment, which leaves a new certificate good, or everything for good.
 """
 
+import hashlib
 import json
 import secrets
 import time
@@ -49,6 +50,8 @@ class Denial:
         since: when it was entered.
         issued_until: for a name: certificates whose life began up to here are denied; None for all, those to come included.
         forget: when the entry is of no use any more, because the certificate has expired; None where that is not known.
+        signed_part: of a certificate: SHA-256 of what its authority signed, by which it is known however it is encoded; None
+            where only the fingerprint is known.
     """
 
     id: str
@@ -57,6 +60,7 @@ class Denial:
     since: datetime
     issued_until: datetime | None = None
     forget: datetime | None = None
+    signed_part: str | None = None
 
     @property
     def subject(self) -> str:
@@ -79,6 +83,7 @@ class Denials:
     def __init__(self, entries: Iterable[Denial] = ()) -> None:
         self.entries = tuple(entries)
         self._certificates = {entry.value: entry for entry in self._of("certificate")}
+        self._signed_parts = {each.signed_part: each for each in self._of("certificate") if each.signed_part}
         self._serials = {int(entry.value, 16): entry for entry in self._of("serial")}
         self._names = _latest((*self._of("user"), *self._of("agent")))
 
@@ -89,9 +94,9 @@ class Denials:
         """Return why the certificate is denied, in words for its holder, or None where it is not."""
         if not self.entries:
             return None
-        entry = self._certificates.get(peer.fingerprint) or self._serials.get(peer.serial)
+        entry = self._certificates.get(peer.fingerprint) or self._signed_parts.get(peer.signed_part)
         if entry is None:
-            entry = self._by_name(peer)
+            entry = self._serials.get(peer.serial) or self._by_name(peer)
         if entry is None:
             return None
         return f"the client certificate was revoked on {date_text(entry.since)} (denial {entry.id})"
@@ -223,7 +228,8 @@ def denial_of(certificate: x509.Certificate, now: datetime) -> Denial:
             "an authority is not revoked but taken out of the file that trusts it, such as user-ca.crt of the stub's --ca-dir"
         )
     denial = new_denial("certificate", certificate.fingerprint(hashes.SHA256()).hex(), now)
-    return replace(denial, forget=lifetime_of(certificate).not_after)
+    signed_part = hashlib.sha256(certificate.tbs_certificate_bytes).hexdigest()
+    return replace(denial, forget=lifetime_of(certificate).not_after, signed_part=signed_part)
 
 
 def for_good(denial: Denial) -> Denial:
@@ -258,7 +264,10 @@ def _entry(path: Path, number: int, entry: Any) -> Denial:
         since, until, forget = (_moment(entry.get(key)) for key in ("since", "issuedUntil", "forget"))
         if since is None:
             raise ValueError
-        return Denial(str(entry["id"]), kind, value, since, until, forget)
+        signed_part = entry.get("signedPart")
+        if not isinstance(signed_part, str | None):
+            raise ValueError
+        return Denial(str(entry["id"]), kind, value, since, until, forget, signed_part)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise CertificateProblem(f"{path}: denied[{number}] is not an entry of a deny list") from None
 
@@ -287,6 +296,7 @@ def _shown(entry: Denial) -> dict[str, str | None]:
         "since": entry.since.isoformat(),
         "issuedUntil": _text(entry.issued_until),
         "forget": _text(entry.forget),
+        **({} if entry.signed_part is None else {"signedPart": entry.signed_part}),
     }
 
 

@@ -49,6 +49,8 @@ class PeerCertificate:
         serial: as the authority numbered it.
         issuer: the issuer's name in RFC 4514 form.
         fingerprint: SHA-256 of the DER, in lower-case hexadecimal.
+        signed_part: the same of what its authority signed. A certificate's holder can encode the signature anew (of ECDSA's two
+            numbers the second may be negated), which changes the fingerprint and leaves it valid; this cannot be changed.
         signed_by: the authority whose signature it bears, or None where it is neither's.
         for_clients: whether its extended key usage has clientAuth, or is absent.
         prefix: what the operator puts in front of the names of this authority's users.
@@ -67,6 +69,7 @@ class PeerCertificate:
     for_clients: bool
     prefix: str = ""
     authority: str = ""
+    signed_part: str = ""
 
     def valid_at(self, now: float) -> bool:
         """Whether the dates hold at `now`, in POSIX seconds; cheap enough for each request."""
@@ -312,6 +315,7 @@ def _describe(certificate: x509.Certificate, der: bytes) -> PeerCertificate:
         fingerprint=hashlib.sha256(der).hexdigest(),
         signed_by=None,
         for_clients=_is_for_clients(certificate),
+        signed_part=hashlib.sha256(certificate.tbs_certificate_bytes).hexdigest(),
     )
 
 

@@ -107,6 +107,11 @@ def read_body(body: bytes, *names: str) -> dict[str, str]:
         raise ValueError("the body is not JSON") from None
     if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
         raise ValueError("the body is not a JSON object of texts")
+    try:
+        # JSON can escape half of a surrogate pair, which no encoding has: whoever encodes such a text would fail.
+        "".join(values.values()).encode()
+    except UnicodeEncodeError:
+        raise ValueError("a text in the body is not Unicode") from None
     for name in names:
         if not values.get(name):
             raise ValueError(f"the body has no {name!r}")

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-from tests.fuzz.engine import main
 from tests.fuzz.material import Material, cut
 from tunnel.core.channel.agent_side import AgentChannel
 from tunnel.core.channel.states import ChannelState
@@ -18,6 +17,12 @@ from tunnel.core.wire.control import AgentHello, StubHello
 from tunnel.core.wire.exchange import BODY_UNKNOWN
 
 HELLO = AgentHello(token="secret").encode()
+
+SEEDS = (
+    b"\1\1\3\x10\x14\0\0\0\1\0\0\0\0\0\0\0\4\0\xc8",
+    b"\1\0\7" + b"\x10\0\0\0\x14" + b"\0" * 20,
+    b"\0\1\2\1\5hello",
+)
 
 
 class Heard:
@@ -83,7 +88,3 @@ def one_input(data: bytes) -> None:
     except PeerViolation:
         return
     assert agent.state is not ChannelState.CLOSED
-
-
-if __name__ == "__main__":
-    main(one_input)

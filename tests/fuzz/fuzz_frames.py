@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from tests.fuzz.engine import main
 from tests.fuzz.material import Material, cut
 from tunnel.core.errors import PeerViolation
+from tunnel.core.identifiers import RequestId
 from tunnel.core.wire.control import Active, AgentHello, Drain, Reject, Report, StubHello
 from tunnel.core.wire.exchange import Cancel, Head, Refused, Request, caller_pairs
 from tunnel.core.wire.framing import FRAME_HEADER, FrameBuffer
@@ -21,6 +21,13 @@ DECODERS: Final[tuple[Any, ...]] = (
     Cancel,
     Refused,
     Head,
+)
+
+SEEDS = (
+    b"\0\3" + StubHello("stub-1").encode()[FRAME_HEADER.size :],
+    b"\1\5" + AgentHello(name="a", token="secret").encode()[FRAME_HEADER.size :],
+    b"\3\1" + Active("uid", 7).encode(),
+    b"\7\2" + Cancel(RequestId(3)).encode(),
 )
 
 
@@ -52,7 +59,3 @@ def one_input(data: bytes) -> None:
         # A REFUSED's message need not be UTF-8; what is read of it once is.
         again = decoder.decode(message.encode()[FRAME_HEADER.size :])
         assert again == message, (message, again)
-
-
-if __name__ == "__main__":
-    main(one_input)

@@ -1,12 +1,13 @@
 """Target: a session, read by the agent."""
 
-from tests.fuzz.engine import main
 from tests.fuzz.material import Material
 from tests.unit.core.session.pair import Pair, greeted, upload
 from tunnel.core import limits
 from tunnel.core.errors import PeerViolation
 from tunnel.core.session.events import BodyReceived, SessionClosed
 from tunnel.core.wire.exchange import Request
+
+SEEDS = (b"\1\2\0\0", b"\2\0\1\1\5hello", b"\2\6\0\0\x0812345678", b"\3\3\4abcd")
 
 
 def _busy() -> Pair:
@@ -40,7 +41,3 @@ def one_input(data: bytes) -> None:
     agent.refuse_body(upload(1).id)
     agent.tick(pair.now + limits.PING_SECONDS)
     agent.output()
-
-
-if __name__ == "__main__":
-    main(one_input)

@@ -1,6 +1,5 @@
 """Target: a session, read by the stub."""
 
-from tests.fuzz.engine import main
 from tests.fuzz.material import Material
 from tests.unit.core.session.pair import Pair, greeted, upload
 from tunnel.core import limits
@@ -9,6 +8,8 @@ from tunnel.core.identifiers import RequestId
 from tunnel.core.session.events import BodyRefused, BodyWanted
 
 BODIES = (RequestId(1), RequestId(2))
+
+SEEDS = (b"\1\2\0\0", b"\2\3\0\2\4\0\0\0\1", b"\2\6\0\0\x0812345678", b"\3\4\4abcd")
 
 
 def _busy() -> Pair:
@@ -45,7 +46,3 @@ def one_input(data: bytes) -> None:
     stub.break_body(BODIES[1])
     stub.tick(pair.now + limits.PING_SECONDS)
     stub.output()
-
-
-if __name__ == "__main__":
-    main(one_input)

@@ -8,6 +8,7 @@ import pytest
 from stub.agents.link import AgentLink
 from tests.integration.agent_double import END, AgentDouble, agent_double, data, frame, head
 from tests.integration.client import Client, request
+from tests.integration.floods import FLOODS
 from tests.integration.tls_end import End
 from tests.integration.tunnel_fixture import Tunnel
 from tests.integration.upstream import answering, by_hand
@@ -284,6 +285,16 @@ async def test_nonsense_in_a_session_ends_it(tunnel: Tunnel, before: bool) -> No
     async with agent_double(tunnel, greets=not before) as double:
         double.end.write(b"PRI * HTTP/9\r\n\r\n" * 100)
         await soon(double.over.wait())
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+async def test_case_54_a_flood_ends_the_session_that_sends_it(
+    tunnel: Tunnel, agent: AgentDouble, flood: str
+) -> None:
+    """And the client of `green`, see `bystander`, is served as before."""
+    agent.end.write(FLOODS[flood])
+    await soon(agent.over.wait())
+    await until(lambda: [link.cluster for link in tunnel.stub.registry.links] == ["green"])
 
 
 async def test_a_refusal_of_nothing_is_ignored(client: Client, agent: AgentDouble) -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.integration.floods import FLOODS
 from tests.integration.stub_double import SessionDouble, StubDouble, asking, stub_double
 from tests.integration.tunnel_fixture import TOKEN, Tunnel
 from tests.integration.upstream import silent
@@ -292,6 +293,14 @@ async def test_nonsense_instead_of_http_2_ends_the_session(
     await still_serves(parts, stub, await stub.session(), 1)
 
 
+@pytest.mark.parametrize("flood", FLOODS)
+async def test_case_54_a_flood_ends_the_session_and_the_agent_dials_again(
+    parts: Tunnel, stub: StubDouble, session: SessionDouble, flood: str
+) -> None:
+    session.end.write(FLOODS[flood])
+    await still_serves(parts, stub, await stub.session(), 1)
+
+
 async def test_a_stub_without_a_common_version_is_left(parts: Tunnel) -> None:
     """The agent says why, and stays alive for when it is downgraded again."""
     async with stub_double(parts.certificates, StubHello("newer", versions=(9,))) as stub:
@@ -321,6 +330,7 @@ async def test_channels_that_are_turned_away_are_not_dialled_without_a_pause(
         for number in range(1, 100):  # each refusal is a round trip
             session.ask(asking(number, b"NOT A METHOD"))
             await stub.refusal()
+        await until(lambda: stub.channels_dialled >= 2)
         assert stub.channels_dialled == 2
         await parts.agent.stop()
 

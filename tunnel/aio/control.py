@@ -109,7 +109,10 @@ class ControlConnection(asyncio.Protocol):
 
 
 def _decode(line: bytes) -> Request:
-    request = json.loads(line)  # what is no JSON raises a ValueError with the place
+    try:
+        request = json.loads(line)  # what is no JSON raises a ValueError with the place
+    except RecursionError:
+        raise ValueError("the request is nested too deeply") from None
     if not isinstance(request, dict):
         raise ValueError("a request is a JSON object")
     return request

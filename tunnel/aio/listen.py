@@ -2,10 +2,11 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
+from tunnel.aio.admittance import Admittance, HandshakeLimits, TurnedAway
 from tunnel.aio.basestream import BaseStream
 from tunnel.aio.errors import HandshakeFailed
 from tunnel.aio.plain import PlainStream
@@ -21,10 +22,6 @@ connection away it raises a `StreamError`, which goes to `on_handshake_failed`."
 HandshakeFailure = Callable[[str, str], None]
 """Told the peer's address and the reason, for logs and metrics."""
 
-PENDING_HANDSHAKES: Final = 1024
-"""Connections in their handshake at a time. Each holds about 30 KiB and two threads make about 1 200 handshakes a second, so
-this is a second's work; connections above it are closed at once, which clients retry."""
-
 BACKLOG: Final = 1024
 """Connections the kernel keeps for us; it cuts this down to its own limit (net.core.somaxconn)."""
 
@@ -34,7 +31,7 @@ class ListenerSettings:
     """How connections are accepted.
 
     Attributes:
-        pending_handshakes: how many may be in their handshake; those above are closed at once.
+        handshakes: how many there may be; connections above that are closed at once, which clients retry.
         handshake_seconds: how long a handshake may take.
         options: what is set on accepted sockets.
         read_budget: see `BaseStream`.
@@ -42,12 +39,31 @@ class ListenerSettings:
         reuse_port: let several processes listen on the same port.
     """
 
-    pending_handshakes: int = PENDING_HANDSHAKES
+    handshakes: HandshakeLimits = field(default_factory=HandshakeLimits)
     handshake_seconds: float = limits.HANDSHAKE_SECONDS
     options: SocketOptions = PLAIN_LEG
     read_budget: int = limits.READ_BUDGET_BYTES
     write_high: int = limits.WRITE_HIGH_BYTES
     reuse_port: bool = False
+
+
+class _AcceptedTls(TlsStream):
+    """A connection that asks whether it may begin its handshake, once its address is known."""
+
+    __slots__ = ("_listener",)
+
+    def __init__(self, listener: "Listener", *callbacks: Any, **settings: Any) -> None:
+        super().__init__(*callbacks, **settings)
+        self._listener = listener
+
+    @property
+    def waits_for_peer(self) -> bool:
+        """See `Waiting`."""
+        return self._handshake is not None and not self._handshake.running
+
+    def _made(self) -> None:
+        super()._made()
+        self._listener.made(self)
 
 
 class Listener:
@@ -66,7 +82,7 @@ class Listener:
         self._choose = choose
         self._on_handshake_failed = on_handshake_failed
         self._settings = settings
-        self._pending: set[BaseStream] = set()
+        self._admittance = Admittance[_AcceptedTls](settings.handshakes)
         self._server: asyncio.Server | None = None
         self.addresses: list[tuple[str, int]] = []
         """What is listened on, with the real port."""
@@ -81,7 +97,12 @@ class Listener:
     @property
     def pending_handshakes(self) -> int:
         """Connections whose owner has not been chosen yet."""
-        return len(self._pending)
+        return len(self._admittance)
+
+    @property
+    def turned_away(self) -> Mapping[TurnedAway, int]:
+        """How many connections got no handshake, or lost it to another, by reason."""
+        return self._admittance.turned_away
 
     def set_context(self, context: ssl.SSLContext) -> None:
         """Use another TLS context (renewed certificates) from the next connection on."""
@@ -96,14 +117,20 @@ class Listener:
 
     def abort_pending(self) -> None:
         """Close the connections that are still in their handshake."""
-        for stream in tuple(self._pending):
+        for stream in self._admittance.pending():
             stream.abort()
+
+    def made(self, stream: _AcceptedTls) -> None:
+        """A connection is there, and its address is known."""
+        closed = self._admittance.admit(stream, self._loop.time())
+        if closed is not None:
+            closed[0].refuse(closed[1].value)
+            closed[0].abort()
 
     def _make_stream(self) -> BaseStream:
         settings = self._settings
-        stream: BaseStream
         if self._context is None:
-            stream = PlainStream(
+            return PlainStream(
                 self._loop,
                 self._ready,
                 self._failed,
@@ -111,35 +138,31 @@ class Listener:
                 read_budget=settings.read_budget,
                 write_high=settings.write_high,
             )
-        else:
-            stream = TlsStream(
-                self._loop,
-                self._ready,
-                self._failed,
-                context=self._context,
-                server_hostname=None,
-                options=settings.options,
-                handshake_seconds=settings.handshake_seconds,
-                read_budget=settings.read_budget,
-                write_high=settings.write_high,
-            )
-        self._admit(stream)
-        return stream
-
-    def _admit(self, stream: BaseStream) -> None:
-        if len(self._pending) >= self._settings.pending_handshakes:
-            stream.refuse("too many handshakes are under way")
-        else:
-            self._pending.add(stream)
+        return _AcceptedTls(
+            self,
+            self._loop,
+            self._ready,
+            self._failed,
+            context=self._context,
+            server_hostname=None,
+            options=settings.options,
+            handshake_seconds=settings.handshake_seconds,
+            read_budget=settings.read_budget,
+            write_high=settings.write_high,
+        )
 
     def _ready(self, stream: BaseStream) -> StreamHandler:
-        self._pending.discard(stream)
+        self._over(stream)
         return self._choose(stream)
 
     def _failed(self, stream: BaseStream, error: Exception) -> None:
-        self._pending.discard(stream)
+        self._over(stream)
         reason = error.reason if isinstance(error, HandshakeFailed) else str(error)
         self._on_handshake_failed(stream.peer, reason)
+
+    def _over(self, stream: BaseStream) -> None:
+        if isinstance(stream, _AcceptedTls):
+            self._admittance.over(stream)
 
 
 async def listen(

@@ -7,6 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs.denied import (
     DENIED,
@@ -26,6 +29,7 @@ from certs.peer import PeerCertificate, PeerReader
 from tests.unit.certs.installation import DAY, Installation, der
 
 NOW = utc_now()
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
 @pytest.fixture
@@ -47,6 +51,27 @@ def test_one_certificate_is_denied_by_file_or_by_serial(
         denials = Denials([denial])
         assert f"was revoked on {NOW:%Y-%m-%d}" in (denials.refuses(alice) or "")
         assert denials.refuses(other) is None
+
+
+def encoded_anew(certificate: x509.Certificate) -> bytes:
+    """The certificate with the other signature that follows from the one it has: (r, n - s) verifies as (r, s) does."""
+    first, second = decode_dss_signature(certificate.signature)
+    signature = encode_dss_signature(first, P256_ORDER - second)
+    whole, signed = certificate.public_bytes(Encoding.DER), certificate.tbs_certificate_bytes
+    algorithm = whole[whole.index(signed) + len(signed) : whole.rindex(certificate.signature) - 3]
+    content = signed + algorithm + bytes([3, len(signature) + 1, 0]) + signature
+    return b"\x30\x82" + len(content).to_bytes(2, "big") + content
+
+
+def test_a_certificate_that_its_holder_encodes_anew_stays_denied(
+    installation: Installation, reader: PeerReader, alice: PeerCertificate, tmp_path: Path
+) -> None:
+    certificate = installation.store.files("user-alice").read().certificate
+    other = reader.read(encoded_anew(certificate))
+    assert other.signed_by == "user-ca"
+    assert (other.fingerprint == alice.fingerprint, other.serial) == (False, alice.serial)
+    deny(tmp_path, [denial_of(certificate, NOW)])
+    assert Denials(read_denials(tmp_path / DENIED)).refuses(other)
 
 
 def test_a_name_is_denied_with_all_that_was_issued_to_it_until_now(

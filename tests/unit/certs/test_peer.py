@@ -59,6 +59,7 @@ def test_a_user_s_certificate_is_read_whole(installation: Installation, reader: 
         signed_by="user-ca",
         for_clients=True,
         authority=authority.fingerprint(hashes.SHA256()).hex(),
+        signed_part=hashlib.sha256(pair.certificate.tbs_certificate_bytes).hexdigest(),
     )
     assert user_names(peer) == ("alice", ("ops", "devs"))
 

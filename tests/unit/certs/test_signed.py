@@ -70,6 +70,14 @@ def test_a_body_that_is_no_object_of_texts_is_refused(body: bytes) -> None:
         read_body(body)
 
 
+def test_a_text_that_cannot_be_encoded_is_refused() -> None:
+    """JSON can hold half of a surrogate pair; whoever reads the text encodes it, and would fail there."""
+    with pytest.raises(ValueError, match="not Unicode"):
+        read_body(b'{"request": "\\ud800"}', "request")
+    with pytest.raises(SigningRefused, match="something else in front of"):
+        read_signed(Answer(200, b'{"certificate": "\\ud800", "authority": "x"}'))
+
+
 @pytest.mark.parametrize("body", [b"{}", b'{"request": ""}'])
 def test_a_missing_text_is_named(body: bytes) -> None:
     with pytest.raises(ValueError, match="the body has no 'request'"):

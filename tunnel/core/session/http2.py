@@ -18,7 +18,7 @@ from typing import Any, Final
 from h2.config import H2Configuration
 from h2.connection import ConnectionState, H2Connection
 from h2.errors import ErrorCodes
-from h2.events import DataReceived, Event
+from h2.events import DataReceived, Event, WindowUpdated
 from h2.exceptions import DenialOfServiceError, FrameTooLargeError, ProtocolError, StreamClosedError
 from h2.settings import SettingCodes
 from h2.stream import H2Stream, StreamClosedBy, StreamState
@@ -47,7 +47,15 @@ _OK: Final = [(b":status", b"200")]
 _FRAME: Final = Struct(">BHBBI")
 """RFC 9113 §4.1: length (24 bits), type, flags, stream."""
 
+_INCREMENT: Final = Struct(">I")
+_SHORT_BYTES: Final = 4
+"""The payload of a WINDOW_UPDATE and of a RST_STREAM."""
+
+_LARGEST_WINDOW: Final = 2**31 - 1
+_OPEN: Final = (ConnectionState.CLIENT_OPEN, ConnectionState.SERVER_OPEN)
 _DATA: Final = 0x00
+_RST_STREAM: Final = 0x03
+_WINDOW_UPDATE: Final = 0x08
 _END_STREAM: Final = 0x01
 _RECEIVING: Final = (StreamState.OPEN, StreamState.HALF_CLOSED_LOCAL)
 _PREFACE_BYTES: Final = 24
@@ -92,6 +100,7 @@ class TunnelConnection(H2Connection):
         self.encoder = _PlainEncoder()
         self._stream_frames = FrameRate(limits.STREAM_FRAMES_PER_SECOND)
         self._control_frames = FrameRate(limits.CONTROL_FRAMES_PER_SECOND)
+        self._credit_frames = FrameRate(limits.CREDIT_FRAMES_PER_SECOND)
         self._now = 0.0
         self._header = b""  # the beginning of a frame's header
         self._other_left = (
@@ -165,6 +174,10 @@ class TunnelConnection(H2Connection):
             self._terminate_connection(ErrorCodes.FRAME_SIZE_ERROR)
             raise FrameTooLargeError(f"a frame of {length} bytes, above {self.max_inbound_frame_size}")
         stream = self.streams.get(number)
+        if length == _SHORT_BYTES and len(data) - position >= _SHORT_BYTES:
+            payload = data[position : position + _SHORT_BYTES]
+            if self._take_short(kind, number, stream, payload, events):
+                return position + _SHORT_BYTES
         if kind == _DATA and length and not flags & ~_END_STREAM and self._may_receive(stream):
             self._data_left, self._data_stream, self._data_ends = length, stream, bool(flags)
         else:
@@ -172,6 +185,32 @@ class TunnelConnection(H2Connection):
             self._other_left = length
             events += self.receive_data(header)
         return position
+
+    def _take_short(
+        self, kind: int, number: int, stream: H2Stream | None, payload: memoryview, events: list[Event]
+    ) -> bool:
+        """Take a WINDOW_UPDATE, or a RST_STREAM of a stream that is over; False where h2 has to judge. A read holds five thousand
+        of these, and h2 takes 20 µs for each: a tenth of a second in which nobody else would be served."""
+        if self.state_machine.state not in _OPEN or self.incoming_buffer._headers_buffer:
+            return False
+        if kind == _RST_STREAM:
+            over = number > 0 and (stream is None or stream.closed)
+            return over and self._stream_frames.take(self._now)
+        return kind == _WINDOW_UPDATE and self._take_credit(number, stream, payload, events)
+
+    def _take_credit(
+        self, number: int, stream: H2Stream | None, payload: memoryview, events: list[Event]
+    ) -> bool:
+        (increment,) = _INCREMENT.unpack(payload)
+        holder = stream if number else self
+        if holder is None or (stream is not None and stream.closed) or not 0 < increment <= _LARGEST_WINDOW:
+            return False
+        window = holder.outbound_flow_control_window + increment
+        if window > _LARGEST_WINDOW or not self._credit_frames.take(self._now):
+            return False
+        holder.outbound_flow_control_window = window
+        events.append(WindowUpdated(stream_id=number, delta=increment))
+        return True
 
     def _may_receive(self, stream: H2Stream | None) -> bool:
         return (
@@ -287,12 +326,13 @@ class TunnelConnection(H2Connection):
 
     def _count(self, frame: Frame) -> None:
         kind = frame.__class__
-        if kind is WindowUpdateFrame:  # as many as the DATA it answers, and never answered itself
-            return
         if kind is PushPromiseFrame:
             # h2 takes pushes, uncounted, until its SETTINGS are acknowledged.
             raise ProtocolError("PUSH_PROMISE although nothing may be pushed")
-        rate = self._stream_frames if kind in (HeadersFrame, RstStreamFrame) else self._control_frames
+        if kind is WindowUpdateFrame:
+            rate = self._credit_frames
+        else:
+            rate = self._stream_frames if kind in (HeadersFrame, RstStreamFrame) else self._control_frames
         if not rate.take(self._now):
             raise DenialOfServiceError(
                 f"more than {rate.per_second} frames like {kind.__name__} in one second"
