@@ -19,6 +19,10 @@ PROBE_SECONDS: Final = 60.0
 """How often, at the slowest, an endpoint that has led to nobody new is tried again. A load balancer says nothing when there is
 another stub behind it; a try costs the stub one handshake (2 ms)."""
 
+SEEKING_TRIES: Final = 8
+"""For each worker of a stub: the kernel draws which one a connection reaches, so that of N workers the last one is not met within
+8 N tries in a run of bad luck of 1 in 3000. They are 0.2 s apart."""
+
 FORGIVEN_SECONDS: Final = 60.0
 """Troubles further apart than this have nothing to do with each other: the waits begin anew."""
 
@@ -49,6 +53,7 @@ class EndpointDialer:
         self._met: set[Worker] = set()
         self._troubles = Backoff(random.random)
         self._probes = Backoff(random.random, fast_tries=0, longest_seconds=PROBE_SECONDS)
+        self._seeking: Backoff | None = None
         self._trouble_at = 0.0
         self._reason = ""
         self._retired = False
@@ -79,6 +84,8 @@ class EndpointDialer:
         if worker in self._met:
             self._met.discard(worker)
             self._probes.succeeded()
+            if self._seeking is not None:
+                self._seeking.succeeded()
             # Moved, not brought forward: a stub that ends each session at once must not be dialled at the pace of probes.
             self._alarm.move(self._trouble_seconds())
 
@@ -100,6 +107,7 @@ class EndpointDialer:
         self._reason = ""
         if session.outcome is Outcome.FILED:
             self._probes.succeeded()
+            self._seeking = Backoff(random.random, fast_tries=SEEKING_TRIES * _workers_of(session))
         return self._probe_seconds()
 
     def _failed(self, step: str, reason: str) -> float:
@@ -123,5 +131,11 @@ class EndpointDialer:
         return self._troubles.next_seconds()
 
     def _probe_seconds(self) -> float:
+        if self._seeking is not None and self._roster.misses_workers({instance for instance, _ in self._met}):
+            return self._seeking.next_seconds()
         seconds = self._probes.next_seconds()
         return min(seconds, LONGEST_SECONDS) if self._roster.missing else seconds
+
+
+def _workers_of(session: FiledSession) -> int:
+    return max(session.stub.workers, 1) if session.stub is not None else 1

@@ -95,3 +95,11 @@ class Roster:
             if session.stub is not None and filed_at > since:
                 named.update(session.stub.instances)
         return named - {instance for instance, _ in self._sessions}
+
+    def misses_workers(self, instances: set[str]) -> bool:
+        """Whether one of these instances has workers with a session, by whose words there are more."""
+        met: Counter[str] = Counter(instance for instance, _ in self._sessions)
+        return any(
+            instance in instances and session.stub is not None and met[instance] < session.stub.workers
+            for (instance, _), (session, _) in self._sessions.items()
+        )

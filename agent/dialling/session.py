@@ -7,9 +7,8 @@ from typing import Final
 from agent.dialling.channels import FiledChannels
 from agent.dialling.roster import Roster, Worker, worker_of
 from agent.enrolment_parts import AgentTls
-from agent.session import AgentLink
-from tunnel.core.session.events import SessionClosed
-from tunnel.core.wire.control import Active, Drain, Reject, StubHello
+from agent.session import AgentLink, Control
+from tunnel.core.wire.control import Drain, StubHello
 
 HAND_OVER_SECONDS: Final = 2.0
 """How long a session that is replaced still takes requests."""
@@ -52,7 +51,7 @@ class FiledSession(AgentLink):
         """Wait until `outcome` is certain."""
         await self._settled.wait()
 
-    def _control(self, event: StubHello | Active | Drain | Reject | SessionClosed) -> None:
+    def _control(self, event: Control) -> None:
         match event:
             case StubHello():
                 self._greeted(event)
@@ -88,7 +87,7 @@ class FiledSession(AgentLink):
             self._tasks.create_task(self._end_when_idle(), name="end a session that was replaced")
 
     async def _end_when_idle(self) -> None:
-        await self.idle.wait()
+        await self.finish()
         await self.channels.finish(_REPLACED)
         self.stop(_REPLACED)
 

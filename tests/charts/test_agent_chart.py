@@ -111,6 +111,10 @@ def test_a_volume_for_the_state_takes_the_place_of_the_empty_one() -> None:
     assert {"name": "state"} | claim in rendered.template["spec"]["volumes"]
 
 
+def test_the_number_of_workers_arrives_at_the_agent(tmp_path: Path) -> None:
+    assert settings_of(render(AGENT, workers=4), AgentSettings, tmp_path).workers == 4
+
+
 @pytest.mark.parametrize("seconds", [1, 30, 3600])
 def test_a_pod_has_longer_than_the_agent_drains(seconds: int, tmp_path: Path) -> None:
     rendered = render(AGENT, drainGraceSeconds=seconds)

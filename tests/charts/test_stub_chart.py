@@ -73,6 +73,10 @@ def test_each_value_arrives_at_the_stub(tmp_path: Path) -> None:
     assert [rule.clusters.matches("blue") for rule in rules] == [True]
 
 
+def test_the_number_of_workers_arrives_at_the_stub(tmp_path: Path) -> None:
+    assert settings_of(render(STUB, workers=4), StubSettings, tmp_path).workers == 4
+
+
 @pytest.mark.parametrize("seconds", [1, 30, 3600])
 def test_a_pod_has_longer_than_the_stub_drains(seconds: int, tmp_path: Path) -> None:
     rendered = render(STUB, drainGraceSeconds=seconds)

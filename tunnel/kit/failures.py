@@ -20,3 +20,10 @@ class UsageError(Failure):
 
 class CommandFailed(Failure):
     """The command was called rightly and could not do its work: a busy port, an unreadable key, a refused login."""
+
+
+def sole(error: BaseException) -> BaseException:
+    """Return the one error inside groups of one: task groups wrap whatever ended them."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

@@ -15,7 +15,8 @@ class JsonLines:
     """See the module.
 
     Args:
-        file: an open text file; each line is flushed, so that a crash loses none.
+        file: an open text file; each line is flushed, so that a crash loses none. That makes it one write, however long, so that
+            several processes can append to one file.
         given_by: the flag that named it.
     """
 

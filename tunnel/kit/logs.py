@@ -13,6 +13,7 @@ import re
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TextIO
 
@@ -154,16 +155,26 @@ class ThreadedHandler(logging.Handler):
                 return  # the stream is closed: there is no place left to say so
 
 
-def start(settings: LogSettings, stream: TextIO | None = None) -> None:
-    """Send the process's log lines to `stream` (standard error), as `settings` say. A second call replaces the first."""
+def start(settings: LogSettings, stream: TextIO | None = None, **facts: object) -> None:
+    """Send the process's log lines to `stream` (standard error), as `settings` say. A second call replaces the first.
+
+    Args:
+        facts: what every line says of this process, beside its own extras.
+    """
     stream = stream or sys.stderr
     text = settings.log_format == "text" or (settings.log_format == "auto" and stream.isatty())
     handler = ThreadedHandler(stream)
     handler.setFormatter(TextFormatter() if text else JsonFormatter())
+    handler.addFilter(lambda record: _add(record, facts))
     stop()
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(settings.log_level.upper())
+
+
+def _add(record: logging.LogRecord, facts: Mapping[str, object]) -> bool:
+    record.__dict__.update(facts)
+    return True
 
 
 def stop() -> None:

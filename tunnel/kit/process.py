@@ -20,6 +20,11 @@ class ProcessSettings(LogSettings):
         default="auto",
         help="Which event loop to run on; auto is uvloop where it is installed.",
     )
+    workers: int = setting(
+        parse=values.count(minimum=1, maximum=64),
+        default=1,
+        help="How many processes serve, each on a core of its own; one more holds them together (docs/performance.md).",
+    )
     control: Path | None = setting(
         parse=values.optional(values.path),
         default=None,

@@ -109,6 +109,7 @@ class StubHello:
         versions: protocol versions the stub speaks.
         instance: this stub process; a new one after every start.
         worker: which of its processes answered.
+        workers: how many it has, numbered from 0; 0 is one too.
         instances: every stub instance this one knows of, itself included.
         token: on a session, the secret its response channels must present; empty on a channel.
         cluster: the cluster that the stub read from the agent's certificate, for the agent's log.
@@ -122,6 +123,7 @@ class StubHello:
     cluster: str = ""
     software: str = ""
     versions: tuple[int, ...] = VERSIONS
+    workers: int = 0
 
     def encode(self) -> bytes:
         """Return the frame."""
@@ -129,6 +131,7 @@ class StubHello:
             "versions": self.versions,
             "instance": self.instance,
             "worker": self.worker,
+            "workers": self.workers,
             "instances": self.instances[: limits.LIST_ENTRIES],
             "token": self.token,
             "cluster": self.cluster,
@@ -143,6 +146,7 @@ class StubHello:
         return cls(
             instance=_text(value, "instance"),
             worker=_number(value, "worker"),
+            workers=_number(value, "workers"),
             instances=_texts(value, "instances"),
             token=_text(value, "token"),
             cluster=_text(value, "cluster"),

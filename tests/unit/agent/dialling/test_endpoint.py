@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 import pytest
 
-from agent.dialling.endpoint import FORGIVEN_SECONDS, PROBE_SECONDS, EndpointDialer
+from agent.dialling.endpoint import FORGIVEN_SECONDS, PROBE_SECONDS, SEEKING_TRIES, EndpointDialer
 from agent.dialling.road import Endpoint
 from agent.dialling.roster import Roster, Worker
 from agent.dialling.session import FiledSession, Outcome
@@ -29,9 +29,11 @@ class Session:
 
     close_reason = "it said nothing"
 
-    def __init__(self, worker: Worker | None, outcome: Outcome, instances: tuple[str, ...]) -> None:
+    def __init__(
+        self, worker: Worker | None, outcome: Outcome, instances: tuple[str, ...], count: int = 1
+    ) -> None:
         self.worker, self.outcome = worker, outcome
-        self.stub = StubHello(worker[0], worker[1], instances) if worker else None
+        self.stub = StubHello(worker[0], worker[1], instances, workers=count) if worker else None
 
 
 class Behind:
@@ -41,6 +43,8 @@ class Behind:
         self.roster = roster
         self.workers: deque[Worker] = deque()
         self.instances: tuple[str, ...] = ()
+        self.count = 1
+        """Of each stub's workers."""
         self.dialled_at: list[float] = []
         self.failure: str | None = None
         self.silent = False
@@ -59,7 +63,7 @@ class Behind:
         worker = self.workers[0]
         self.workers.rotate(-1)
         known = self.roster.session_with(worker) is not None
-        session: Any = Session(worker, Outcome.KNOWN if known else Outcome.FILED, self.instances)
+        session: Any = Session(worker, Outcome.KNOWN if known else Outcome.FILED, self.instances, self.count)
         if not known:
             self.roster.file(worker, session)
         return cast("FiledSession", session)
@@ -245,3 +249,36 @@ async def test_a_dead_address_is_one_line_in_the_log_while_another_one_serves(
     behind.lose(B)
     await pass_time(clock, 20)
     assert len([record for record in caplog.records if record.levelno == logging.WARNING]) > 2
+
+
+# Workers -----------------------------------------------------------------------------------------
+
+
+async def test_a_stub_that_has_more_workers_is_dialled_in_haste_until_all_are_met(
+    running: Running, clock: Clock
+) -> None:
+    running.behind.count = 3
+    behind = await running.start(("a", 0), ("a", 0), ("a", 1), ("a", 0), ("a", 2))
+    await pass_time(clock, 10.0)
+    assert behind.roster.workers == {("a", 0), ("a", 1), ("a", 2)}
+    assert behind.waits()[:4] == [FAST] * 4
+    assert behind.waits()[4:6] == [1.0, 2.0], "then as at any other endpoint"
+
+
+async def test_haste_for_a_worker_that_never_comes_has_an_end(running: Running, clock: Clock) -> None:
+    running.behind.count = 2
+    behind = await running.start(("a", 0))
+    await pass_time(clock, 30.0)
+    assert behind.waits()[: 2 * SEEKING_TRIES] == [FAST] * 2 * SEEKING_TRIES
+    assert behind.waits()[2 * SEEKING_TRIES :][:4] == [1.0, 2.0, 4.0, 8.0]
+
+
+async def test_a_worker_that_is_replaced_is_looked_for_in_haste_again(running: Running, clock: Clock) -> None:
+    running.behind.count = 2
+    behind = await running.start(("a", 0), ("a", 1))
+    await pass_time(clock, 30.0)
+    dials = len(behind.dialled_at)
+    behind.lose(("a", 1))
+    await pass_time(clock, 2 * FAST)
+    assert len(behind.dialled_at) == dials + 2
+    assert behind.roster.workers == {("a", 0), ("a", 1)}

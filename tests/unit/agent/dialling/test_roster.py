@@ -74,3 +74,15 @@ async def test_instances_that_were_named_and_have_no_session_are_missing(
     assert roster.missing == {"c"}
     await clock.advance(MISSED_SECONDS)
     assert roster.missing == set()
+
+
+async def test_an_instance_misses_workers_until_as_many_as_it_has_have_a_session(roster: Roster) -> None:
+    for number in range(2):
+        hello = StubHello("a", number, workers=2)
+        assert roster.misses_workers({"a", "b"}) == (number == 1)
+        roster.file(worker_of(hello), cast("Any", Session(hello)))
+    assert not roster.misses_workers({"a", "b"})
+    hello = StubHello("b", 1, workers=2)
+    roster.file(worker_of(hello), cast("Any", Session(hello)))
+    assert roster.misses_workers({"b"})
+    assert not roster.misses_workers({"a"}), "b's are for others to look for"

@@ -1,0 +1,1 @@
+"""A stub of several processes: one that holds the lease and speaks to operators, and workers that serve."""
