@@ -212,7 +212,7 @@ def _is_over(session: FiledSession) -> bool:
 
 
 async def _finish(session: FiledSession) -> None:
-    await session.idle.wait()
+    await session.finish()
     if session.stub is not None:
         # An exchange is over when its answer is written; a slow client may still be taking that.
         await session.channels.finish(SHUTTING_DOWN)
@@ -237,11 +237,19 @@ async def _hurry_when_told(agent: Agent, hurry: asyncio.Event) -> None:
         agent.hurry()
 
 
-async def run(settings: AgentSettings, stopping: asyncio.Event, hurry: asyncio.Event | None = None) -> None:
+async def run(
+    settings: AgentSettings,
+    stopping: asyncio.Event,
+    hurry: asyncio.Event | None = None,
+    made: Callable[[Agent], None] = lambda agent: None,
+    drained: Callable[[Agent], None] = lambda agent: None,
+) -> None:
     """Run an agent until `stopping` is set, and drain it then.
 
     Args:
         hurry: set, by whoever knows that a stub is back, to dial without waiting for the next try.
+        made: called with the agent as soon as it dials.
+        drained: called with it behind the drain; what is still in flight then is about to be broken off.
 
     Raises:
         CommandFailed: it cannot start.
@@ -265,10 +273,12 @@ async def run(settings: AgentSettings, stopping: asyncio.Event, hurry: asyncio.E
             tasks.create_task(_hurry_when_told(agent, hurry or asyncio.Event()), name="hurry when told")
             for address in settings.stub:
                 tasks.create_task(agent.serve_stub(address), name=f"serve {address}")
+            made(agent)
             try:
                 async with control_socket(settings.control, stopping, lambda: agent.in_flight):
                     await stopping.wait()
                     await agent.drain(settings.drain_grace)
+                    drained(agent)
             finally:
                 agent.stop()
                 if admin is not None:

@@ -99,6 +99,7 @@ class Exchange:
         self._at_line_end = False
         self._ends_at_line = False
         self._tried_again = False
+        self._unanswered = False  # it was sent on a connection that broke
         self._body: list[bytes] = []
         self._body_ended = not request.body_stream
         self._owed_bytes = 0
@@ -128,7 +129,7 @@ class Exchange:
 
     def not_connected(self, refusal: Refusal) -> None:
         # What the cluster does not allow, it allows no other agent either.
-        self._refuse(refusal, retryable=not isinstance(refusal, Forbidden))
+        self._refuse(refusal, retryable=not (self._unanswered or isinstance(refusal, Forbidden)))
 
     def body_received(self, data: bytes) -> None:
         """Part of a streamed body. What the apiserver does not take is owed, and the stub's window closes."""
@@ -184,7 +185,7 @@ class Exchange:
 
     def upstream_head(self, head: ResponseHead, length: int) -> None:
         try:
-            if head.status == 401 and self._may_send_again() and self._link.may_renew(self):
+            if head.status == 401 and self._may_ask_again() and self._link.may_renew(self):
                 self._renew()
                 return
             self._head = self._checked_head(head, length)
@@ -356,14 +357,18 @@ class Exchange:
             self._link.channels.leave(self)
             self._refuse(BadGateway(f"{reason} in the middle of its answer"), retryable=False)
         elif reused and not answered and self._may_send_again() and self.request.head.method in _SAFE:
-            # A kept-alive connection that the apiserver closed at this very moment; the request was not looked at.
-            self._tried_again = True
+            # A kept-alive connection that the apiserver closed at this very moment; the request was not looked at, most likely.
+            self._tried_again = self._unanswered = True
             self.start(fresh=True)
         else:
             self._refuse(BadGateway(f"{reason} before it answered"), retryable=False)
 
     def _may_send_again(self) -> bool:
-        return not self._tried_again and not self.request.body_stream and self._upgrade is None
+        return self._may_ask_again() and self._upgrade is None
+
+    def _may_ask_again(self) -> bool:
+        """Behind a 401, where nothing was carried out: an upgrade may be asked for again as well."""
+        return not self._tried_again and not self.request.body_stream
 
     def _renew(self) -> None:
         """The apiserver does not know our credential (any more): get a newer one and ask once more."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from agent.audit import Asked, AuditLog
 from agent.channels import ChannelPool
@@ -21,7 +21,14 @@ from tunnel.core.errors import BadGateway, Refusal, TooManyRequests, Unavailable
 from tunnel.core.http.upgrade import Upgrade
 from tunnel.core.identifiers import RequestId
 from tunnel.core.session.agent_side import AgentSession
-from tunnel.core.session.events import AgentEvent, BodyBroken, BodyEnded, BodyReceived, SessionClosed
+from tunnel.core.session.events import (
+    AgentEvent,
+    BodyBroken,
+    BodyEnded,
+    BodyReceived,
+    DrainHeard,
+    SessionClosed,
+)
 from tunnel.core.wire.control import Active, AgentHello, Drain, Reject, Report, StubHello, choose_version
 from tunnel.core.wire.exchange import Cancel, Refused, Request
 from tunnel.kit.failures import CommandFailed
@@ -30,6 +37,8 @@ _log = logging.getLogger(__name__)
 
 MakeChannels = Callable[[StubHello], ChannelPool]
 ExchangeCall = Callable[[Exchange], None]
+Control: TypeAlias = StubHello | Active | Drain | DrainHeard | Reject | SessionClosed
+"""What is not about one request."""
 
 _LEASES_KEPT: Final = 64
 
@@ -117,6 +126,7 @@ class AgentLink:
         self.idle = asyncio.Event()
         """Set while no request or pipe is under way."""
         self.idle.set()
+        self._drain_heard = asyncio.Event()
         self.closed = asyncio.Event()
         self.close_reason = ""
 
@@ -144,7 +154,7 @@ class AgentLink:
             case _:
                 self._control(event)
 
-    def _control(self, event: StubHello | Active | Drain | Reject | SessionClosed) -> None:
+    def _control(self, event: Control) -> None:
         match event:
             case StubHello():
                 self._hello(event)
@@ -153,6 +163,8 @@ class AgentLink:
                 self._fence.learn(event)
             case Drain():
                 _log.info("the stub drains", extra={"stub": self._address, "reason": event.reason})
+            case DrainHeard():
+                self._drain_heard.set()
             case Reject():
                 self.runner.close(f"the stub rejects the session: {event.reason}")
             case SessionClosed():
@@ -174,6 +186,7 @@ class AgentLink:
             if dead or exchange.needs_session:
                 exchange.abort_pipe(reason)
                 exchange.cancel(reason)
+        self._drain_heard.set()
         self.closed.set()
 
     def _hello(self, hello: StubHello) -> None:
@@ -345,6 +358,12 @@ class AgentLink:
             self.runner.flush_soon()
         for exchange in list(self._exchanges.values()):
             exchange.drain()
+
+    async def finish(self) -> None:
+        """Wait, behind `drain`, until everything that this session was asked is over. What the stub had asked before it heard of the
+        drain is still on its way then, and would be lost with the session: it could not be told from what was carried out."""
+        await self._drain_heard.wait()
+        await self.idle.wait()
 
     def stop(self, reason: str) -> None:
         """End the session and everything on it."""

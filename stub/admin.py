@@ -1,18 +1,14 @@
 """The stub's admin endpoints: those of every process, who is connected, and which of several stubs is active."""
 
-import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from stub.agents.registry import Registry
 from stub.leadership import Leadership
+from stub.listing import list_clusters
 from stub.slots import SlotBoard
 from tunnel.aio.admin import AdminListener
-
-if TYPE_CHECKING:
-    from stub.agents.link import AgentLink
 
 
 class AdminEndpoints(AdminListener):
@@ -46,13 +42,7 @@ class AdminEndpoints(AdminListener):
         router.add_get("/slots", self._slot_holders)
 
     async def _clusters(self, request: web.Request) -> web.Response:
-        now = asyncio.get_running_loop().time()
-        return web.json_response(
-            {
-                cluster: [_describe(link, now) for link in entry.agents]
-                for cluster, entry in sorted(self._registry.clusters.items())
-            }
-        )
+        return web.json_response(list_clusters(self._registry))
 
     async def _slot_holders(self, request: web.Request) -> web.Response:
         return web.json_response(
@@ -65,21 +55,3 @@ class AdminEndpoints(AdminListener):
     async def _lease(self, request: web.Request) -> web.Response:
         alone: dict[str, object] = {"lease": "none", "state": "active"}
         return web.json_response(self._leadership.describe() if self._leadership is not None else alone)
-
-
-def _describe(link: "AgentLink", now: float) -> dict[str, object]:
-    return {
-        "agent": link.name,
-        "software": link.software,
-        "address": link.address,
-        "connectedSeconds": round(now - link.connected_at, 1),
-        "channels": len(link.channels),
-        "requestsInFlight": link.report.requests,
-        "pipes": link.report.pipes,
-        "draining": link.draining,
-        "upstreamReachable": link.report.upstream_reachable,
-        "upstreamMilliseconds": link.report.upstream_milliseconds,
-        "upstreamVersion": link.report.upstream_version,
-        "nodes": link.report.nodes,
-        "resources": {each.resource: each.content() for each in link.report.resources},
-    }

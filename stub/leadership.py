@@ -14,7 +14,7 @@ from stub.election.choice import FileLease, KubernetesLease, NoLease
 from stub.election.errors import StoreRefused
 from stub.election.events import BecameActive, ElectionEvent, Lost, log_event
 from stub.election.label import PodLabel
-from stub.election.loop import Elector, Surroundings, new_identity
+from stub.election.loop import Elector, Surroundings, instance_of, new_identity
 from stub.election.stores import LeaseStore
 from stub.election.stores.file import FileLeaseStore
 from stub.election.stores.kubernetes import KubernetesLeaseStore
@@ -56,20 +56,23 @@ class Candidacy:
     surroundings: Surroundings = field(default_factory=Surroundings)
 
 
-class Leadership:
-    """See the module.
+def standing_by() -> Unavailable:
+    """Return what users of a standby hear. The connection ends with it: another one may lead to the active stub."""
+    text = "this stub stands by, because it does not hold the lease; try again"
+    return Unavailable(text, retry_after=1, close=True)
+
+
+class Contender:
+    """A process that takes part in the election; what follows from a term, its subclasses say.
 
     Args:
         candidacy: what for, and as whom; its store is closed by `close`.
-        office: has users; learns the epoch.
-        registry: has the agents, which learn of each term.
     """
 
-    def __init__(self, candidacy: Candidacy, office: FrontOffice, registry: Registry) -> None:
+    def __init__(self, candidacy: Candidacy) -> None:
         self._candidacy = candidacy
-        self._office = office
-        self._registry = registry
-        self._term: Term | None = None
+        self.term: Term | None = None
+        """The term in which the leading work is under way."""
         self._over = asyncio.Event()
         self._over.set()
         self.elector = Elector(
@@ -77,34 +80,40 @@ class Leadership:
             candidacy.identity,
             self._lead,
             candidacy.timing,
-            replace(candidacy.surroundings, on_event=self._hear),
+            replace(
+                candidacy.surroundings,
+                on_event=self._hear,
+                on_deadline=self.deadline_moved,
+                defers=lambda: not self.has_agents(),
+            ),
         )
         self.takeovers = 0
         """How often this process has become the active stub."""
         self.losses = 0
         """How often it ceased to be against its will."""
-        office.leadership = self
-        registry.subscribe(self._agent_added)
-
-    # For every request -----------------------------------------------------------------------------
 
     @property
     def active(self) -> bool:
         """Whether this stub is the active one at this instant, and its agents know."""
-        return self._term is not None and self.elector.holds()
+        return self.term is not None and self.elector.holds()
 
-    def require_active(self) -> None:
-        """Do nothing while this stub is the active one.
+    @property
+    def known_instances(self) -> tuple[str, ...]:
+        """The stub that holds the lease: the only other one that a stub can know of."""
+        record = self.elector.record
+        holder = instance_of(record.holder) if record is not None else None
+        return (holder,) if holder is not None else ()
 
-        Raises:
-            Unavailable: it stands by. The connection ends with it: another one may lead to the active stub.
-        """
-        if not self.active:
-            raise Unavailable(
-                "this stub stands by, because it does not hold the lease; try again",
-                retry_after=1,
-                close=True,
-            )
+    def has_agents(self) -> bool:
+        """Whether an agent is connected, as far as is known; a stub without one could carry nothing, and leaves a free lease to
+        others for a while."""
+        return True
+
+    def term_began(self, term: Term) -> None:
+        """This stub is the active one."""
+
+    def deadline_moved(self, deadline: float | None) -> None:
+        """The term under way lasts until then, on the elector's clock; with None there is none."""
 
     # Running ---------------------------------------------------------------------------------------
 
@@ -154,21 +163,15 @@ class Leadership:
             _log.warning("the active label of this Pod's former life was not cleared")
 
     async def _lead(self, term: Term) -> None:
-        self._term = term
-        self._office.epoch = term.epoch
-        for link in self._registry.links:
-            link.activate(Active(term.lease, term.epoch))
+        self.term = term
+        self.term_began(term)
         try:
             if self._candidacy.label is not None:
                 await self._candidacy.label.keep()
             else:
                 await asyncio.get_running_loop().create_future()
         finally:
-            self._term = None
-
-    def _agent_added(self, link: AgentLink) -> None:
-        if self._term is not None:
-            link.activate(Active(self._term.lease, self._term.epoch))
+            self.term = None
 
     def _hear(self, event: ElectionEvent) -> None:
         log_event(event)
@@ -197,6 +200,49 @@ class Leadership:
         }
 
 
+class Leadership(Contender):
+    """The part of a stub that is one process: it tells its users and agents by itself.
+
+    Args:
+        candidacy: what for, and as whom.
+        office: has users; learns the epoch.
+        registry: has the agents, which learn of each term.
+    """
+
+    def __init__(self, candidacy: Candidacy, office: FrontOffice, registry: Registry) -> None:
+        super().__init__(candidacy)
+        self._office = office
+        self._registry = registry
+        office.leadership = self
+        registry.subscribe(self._agent_added)
+
+    def require_active(self) -> None:
+        """Do nothing while this stub is the active one.
+
+        Raises:
+            Unavailable: it stands by.
+        """
+        if not self.active:
+            raise standing_by()
+
+    def term_began(self, term: Term) -> None:
+        """See `Contender`."""
+        self._office.epoch = term.epoch
+        self._office.became_active()
+        for link in self._registry.links:
+            link.activate(Active(term.lease, term.epoch))
+
+    def has_agents(self) -> bool:
+        """See `Contender`."""
+        return bool(self._registry.links)
+
+    def _agent_added(self, link: AgentLink) -> None:
+        if self.term is not None:
+            link.activate(Active(self.term.lease, self.term.epoch))
+        else:
+            self.elector.reconsider()
+
+
 def make_leadership(
     settings: StubSettings, instance: str, office: FrontOffice, registry: Registry
 ) -> Leadership | None:
@@ -204,22 +250,32 @@ def make_leadership(
 
     Args:
         settings: of the stub.
-        instance: what it calls itself in HELLO; it is part of the holder's name, so that agents' logs can be matched.
+        instance: what it calls itself in HELLO.
         office: has users.
         registry: has the agents.
+    """
+    candidacy = make_candidacy(settings, instance)
+    return None if candidacy is None else Leadership(candidacy, office, registry)
+
+
+def make_candidacy(settings: StubSettings, instance: str) -> Candidacy | None:
+    """Return what a stub competes for, and as whom, or None where there is no lease.
+
+    Args:
+        settings: of the stub.
+        instance: what it calls itself in HELLO; it is part of the holder's name, so that agents' logs can be matched.
     """
     lease = settings.lease
     if isinstance(lease, NoLease):
         return None
     store, label = _make_store(lease, settings)
-    candidacy = Candidacy(
+    return Candidacy(
         lease=lease,
         store=store,
         identity=new_identity(settings.pod_name or socket.gethostname(), instance),
         label=label,
         timing=settings.timing,
     )
-    return Leadership(candidacy, office, registry)
 
 
 def _make_store(

@@ -7,7 +7,7 @@ prometheus_client cost 10 µs a request, which is a tenth of what a request cost
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -15,13 +15,26 @@ from prometheus_client.registry import Collector
 
 from stub.agents.registry import Registry
 from stub.front.exchange import Exchange
-from stub.leadership import Leadership
+from stub.leadership import Contender, Leadership
+from stub.recording.recorder import Recorder
+from stub.recording.recording import RecordingTally
 from stub.slots import SlotBoard
+from tunnel.aio.admittance import TurnedAway
+from tunnel.aio.listen import Listener
 
 PREFIX: Final = "cluster_tunnel_stub_"
 
 SECONDS: Final = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 600.0)
 """Bounds of the buckets: a small GET takes milliseconds, a watch half an hour."""
+
+
+class Activity(Protocol):
+    """Knows whether this stub is the active one."""
+
+    @property
+    def active(self) -> bool:
+        """Whether it is at this instant."""
+        ...
 
 
 class ClusterTally:
@@ -48,10 +61,16 @@ class StubMeasures(Collector):
     def __init__(self, registry: Registry) -> None:
         self._agents = registry
         self.leadership: Leadership | None = None
-        """Asked likewise whether this stub is active; None where it always is."""
+        """Asked likewise of the lease; None where there is none, or another process holds it."""
+        self.activity: Activity | None = None
+        """Asked likewise whether this stub is active, where another process holds the lease."""
         self.slots: SlotBoard | None = None
         """Asked likewise which cluster each slot stands for."""
+        self.recorder: Recorder | None = None
+        """Asked likewise what became of recordings; None where nothing is recorded."""
         self._clusters: dict[str, ClusterTally] = {}
+        self.listeners: list[Listener] = []
+        """Asked likewise how many connections they turned away."""
         self._failed_handshakes = 0
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -90,12 +109,27 @@ class StubMeasures(Collector):
         yield CounterMetricFamily(
             PREFIX + "failed_handshakes", "TLS handshakes that failed.", value=self._failed_handshakes
         )
-        active = self.leadership is None or self.leadership.active
+        yield self._turned_away()
+        activity = self.leadership or self.activity
+        active = activity is None or activity.active
         yield GaugeMetricFamily(PREFIX + "active", "Whether this stub is the active one.", value=active)
         if self.leadership is not None:
-            yield from _lease_metrics(self.leadership)
+            yield from lease_metrics(self.leadership)
         if self.slots is not None:
             yield from _slot_metrics(self.slots)
+        if self.recorder is not None:
+            yield from _recording_metrics(self.recorder.tally)
+
+    def _turned_away(self) -> Metric:
+        turned_away = CounterMetricFamily(
+            PREFIX + "turned_away_connections",
+            "Connections without a TLS handshake because there were too many; they are among those that failed.",
+            labels=["reason"],
+        )
+        for reason in TurnedAway:
+            count = sum(listener.turned_away[reason] for listener in self.listeners)
+            turned_away.add_metric([reason.name.lower()], count)
+        return turned_away
 
     def _request_metrics(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(
@@ -123,7 +157,7 @@ class StubMeasures(Collector):
         yield from (requests, sent, received, retried, seconds)
 
 
-def _lease_metrics(leadership: Leadership) -> Iterator[Metric]:
+def lease_metrics(leadership: Contender) -> Iterator[Metric]:
     elector = leadership.elector
     yield CounterMetricFamily(
         PREFIX + "takeovers", "How often this stub became the active one.", value=leadership.takeovers
@@ -157,6 +191,22 @@ def _slot_metrics(slots: SlotBoard) -> Iterator[Metric]:
             holders.add_metric([slot.name, cluster], cluster == slot.holder)
         switches.add_metric([slot.name], slot.switches)
     yield from (holders, switches)
+
+
+def _recording_metrics(tally: RecordingTally) -> Iterator[Metric]:
+    yield CounterMetricFamily(
+        PREFIX + "recordings", "Execs and attaches that were recorded.", value=tally.started
+    )
+    yield CounterMetricFamily(
+        PREFIX + "faulty_recordings",
+        "Recordings that lack something, and those that were required and not to be had.",
+        value=tally.faulty,
+    )
+    yield CounterMetricFamily(
+        PREFIX + "unrecorded_bytes",
+        "Not recorded because it came faster than it could be written.",
+        value=tally.dropped_bytes,
+    )
 
 
 def _buckets(tally: ClusterTally) -> list[tuple[str, float]]:

@@ -4,35 +4,42 @@ import asyncio
 import logging
 import secrets
 import ssl
+from collections.abc import Callable
 from importlib.metadata import version
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from certs.followed import Followed
 from stub.access import open_access
-from stub.admin import AdminEndpoints
 from stub.agents.acceptance import AgentAcceptance
 from stub.agents.registry import Registry
 from stub.audit import AuditLog
+from stub.election.choice import NoLease
 from stub.front.admission import Admission, AdmissionRules
 from stub.front.connection import FrontConnection
 from stub.front.office import FrontOffice, Ledger, Signing
 from stub.front.quotas import QuotaLimits
 from stub.leadership import make_leadership
 from stub.measures import StubMeasures
+from stub.recording.recorder import start_recorder
 from stub.settings import StubSettings
 from stub.signing.contexts import follow_agent_context, follow_public_context
 from stub.signing.opening import open_signing, open_standing
 from stub.slots import SlotBoard, Switch
 from stub.sweep import Sweep
+from tunnel.aio.admittance import HandshakeLimits
 from tunnel.aio.basestream import BaseStream
 from tunnel.aio.control import control_socket
 from tunnel.aio.errors import HandshakeFailed
 from tunnel.aio.listen import Listener, ListenerSettings, listen
 from tunnel.aio.sockets import TUNNEL_LEG
 from tunnel.aio.stream import StreamHandler
+from tunnel.aio.workers.seat import Seat
 from tunnel.core.wire.control import CHANNEL_ALPN, SESSION_ALPN, StubHello
 from tunnel.kit.failures import CommandFailed
 from tunnel.kit.values import Address
+
+if TYPE_CHECKING:
+    from stub.admin import AdminEndpoints
 
 HTTP_ALPN = "http/1.1"
 HAND_OVER_DELAY_SECONDS: Final = 5.0
@@ -48,19 +55,27 @@ class Stub:
 
     Args:
         settings: as `cluster-tunnel stub` has them.
+        seat: which worker of the stub this is; None where it is the whole stub. A worker has neither a part in the election nor
+            admin endpoints.
+        instance: what the stub calls itself, where there is a seat.
     """
 
-    def __init__(self, settings: StubSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: StubSettings, seat: Seat | None = None, instance: str | None = None) -> None:
+        self.settings = settings
+        self._seat = seat
         self.standing = open_standing(settings)
         self._peers = self.standing.peers
         self.registry = Registry()
-        instance = secrets.token_hex(8)
+        instance = instance or secrets.token_hex(8)
         hello = StubHello(
-            instance, instances=(instance,), software=f"cluster-tunnel/{version('cluster-tunnel')}"
+            instance,
+            instances=(instance,),
+            software=f"cluster-tunnel/{version('cluster-tunnel')}",
+            worker=seat.number if seat else 0,
+            workers=seat.count if seat else 1,
         )
-        self._acceptance = AgentAcceptance(self.registry, self.standing, hello)
-        self._measures = StubMeasures(self.registry)
+        self.acceptance = AgentAcceptance(self.registry, self.standing, hello)
+        self.measures = StubMeasures(self.registry)
         self._audit = AuditLog.open(settings.audit) if settings.audit else None
         loop = asyncio.get_running_loop()
         self.slots = SlotBoard(dict(settings.slot), settings.slot_settle, loop, self._slot_switched)
@@ -68,17 +83,21 @@ class Stub:
         self.registry.subscribe_emptied(self.slots.cluster_gone)
         self.office = self._make_office()
         self.office.stages = self._audit
-        self.leadership = make_leadership(settings, instance, self.office, self.registry)
-        self._measures.leadership = self.leadership
-        self._measures.slots = self.slots
-        self._admin = AdminEndpoints(
-            self.registry, self._problem, self._measures.render, self.leadership, self.slots
+        self.leadership = (
+            make_leadership(settings, instance, self.office, self.registry) if seat is None else None
         )
+        if self.leadership is not None:
+            leadership = self.leadership
+            self.acceptance.known_instances = lambda: leadership.known_instances
+        self.measures.leadership = self.leadership
+        self.measures.slots = self.slots
+        self.office.recorder = self.measures.recorder = start_recorder(settings)
+        self._admin: AdminEndpoints | None = None
         self._listeners: list[Listener] = []
         self._listeners_with_contexts: list[tuple[Listener, Followed[ssl.SSLContext]]] = []
 
     def _make_office(self) -> FrontOffice:
-        settings = self._settings
+        settings = self.settings
         rules = AdmissionRules(
             domain=settings.domain,
             default_cluster=settings.default_cluster,
@@ -87,13 +106,14 @@ class Stub:
             forward_cookies=settings.forward_cookies,
             forward_fingerprint=settings.forward_fingerprint,
         )
-        ledgers: tuple[Ledger, ...] = (self._measures, *([self._audit] if self._audit else []))
+        ledgers: tuple[Ledger, ...] = (self.measures, *([self._audit] if self._audit else []))
         return FrontOffice(
             Admission(rules, self._peers, open_access(settings), self.slots, self.standing),
             self.registry,
             ledgers,
             idle_seconds=settings.idle_timeout,
             head_seconds=settings.head_timeout,
+            body_idle_seconds=settings.body_idle_timeout,
             splice_drain_seconds=settings.splice_drain,
             retry_seconds=settings.retry_budget,
             quotas=QuotaLimits(
@@ -122,7 +142,7 @@ class Stub:
         """
         if self.leadership is not None:
             await self.leadership.open()
-        settings = self._settings
+        settings = self.settings
         own = settings.agent_listen if settings.agent_listen != settings.listen else None
         shared = own is None
         alpn = (*(_AGENT_ALPN if shared else ()), HTTP_ALPN)
@@ -132,13 +152,26 @@ class Stub:
             agents_only = follow_agent_context(settings, _AGENT_ALPN)
             await self._listen("--agent-listen", own, agents_only)
         if settings.admin_listen is not None:
-            await self._admin.start(settings.admin_listen)
+            await self._start_admin(settings.admin_listen)
         _log.info("serving", extra={"address": str(Address(*self.addresses[0]))})
 
+    async def _start_admin(self, address: Address) -> None:
+        from stub.admin import AdminEndpoints  # aiohttp takes 17 MiB, which workers do not need
+
+        render = self.measures.render
+        self._admin = AdminEndpoints(self.registry, self.problem, render, self.leadership, self.slots)
+        await self._admin.start(address)
+
     async def _listen(self, flag: str, address: Address, context: Followed[ssl.SSLContext]) -> None:
-        settings = self._settings
+        settings = self.settings
         limits = ListenerSettings(
-            pending_handshakes=settings.max_pending_handshakes, handshake_seconds=settings.handshake_timeout
+            handshakes=HandshakeLimits(
+                pending=settings.max_pending_handshakes,
+                per_second=settings.max_handshakes_per_second,
+                per_address=settings.max_handshakes_per_address,
+            ),
+            handshake_seconds=settings.handshake_timeout,
+            reuse_port=self._seat is not None,
         )
         try:
             listener = await listen(
@@ -152,6 +185,7 @@ class Stub:
         except OSError as error:
             raise CommandFailed(f"{flag} {address}: {error.strerror or error}") from None
         self._listeners.append(listener)
+        self.measures.listeners.append(listener)
         self._listeners_with_contexts.append((listener, context))
 
     def _choose(self, stream: BaseStream) -> StreamHandler:
@@ -159,16 +193,16 @@ class Stub:
         assert tls is not None
         if tls.alpn in _AGENT_ALPN:
             stream.set_socket_options(TUNNEL_LEG)
-            handler = self._acceptance.accept(tls, stream.peer)
+            handler = self.acceptance.accept(tls, stream.peer)
             if handler is None:
                 raise HandshakeFailed(stream.peer, "its certificate is not an agent's")
             return handler
-        if len(self.office.connections) >= self._settings.max_connections:
-            raise HandshakeFailed(stream.peer, f"{self._settings.max_connections} connections are open")
+        if len(self.office.connections) >= self.settings.max_connections:
+            raise HandshakeFailed(stream.peer, f"{self.settings.max_connections} connections are open")
         return FrontConnection(self.office, tls.server_name)
 
     def _handshake_failed(self, peer: str, reason: str) -> None:
-        self._measures.handshake_failed()
+        self.measures.handshake_failed()
         _log.info("a connection failed its handshake", extra={"address": peer, "reason": reason})
 
     def sweep(self) -> Sweep:
@@ -178,9 +212,10 @@ class Stub:
     def open_signing(self, tasks: asyncio.TaskGroup) -> None:
         """Issue certificates from now on; `tasks` owns that work."""
         ledgers = [self._audit] if self._audit is not None else []
-        self.office.signing = Signing(open_signing(self._settings, self.standing, ledgers), tasks)
+        self.office.signing = Signing(open_signing(self.settings, self.standing, ledgers), tasks)
 
-    def _problem(self) -> str | None:
+    def problem(self) -> str | None:
+        """Return why this stub is not ready, or None."""
         if self.office.draining:
             return "draining"
         if not self._listeners:
@@ -211,10 +246,10 @@ class Stub:
 
     @property
     def _drain_delay(self) -> float:
-        given = self._settings.drain_delay
+        given = self.settings.drain_delay
         if given is not None:
             return given
-        return HAND_OVER_DELAY_SECONDS if self.leadership is not None else 0.0
+        return 0.0 if isinstance(self.settings.lease, NoLease) else HAND_OVER_DELAY_SECONDS
 
     async def _refuse_until(self, when: float) -> None:
         """Let users come and be refused: 503 with Retry-After is tried again, a refused connection is an error for kubectl.
@@ -234,9 +269,12 @@ class Stub:
             for channel in list(link.channels):
                 channel.close("this stub shut down")
         self.slots.close()
-        await self._admin.stop()
+        if self._admin is not None:
+            await self._admin.stop()
         if self.leadership is not None:
             await self.leadership.close()
+        if self.office.recorder is not None:
+            await self.office.recorder.close()
         if self._audit is not None:
             self._audit.close()
 
@@ -249,9 +287,25 @@ async def serve(settings: StubSettings, stopping: asyncio.Event) -> None:
 
     Cancelling it ends the stub at once.
     """
-    stub = Stub(settings)
+    await serve_stub(Stub(settings), stopping)
+
+
+async def serve_stub(
+    stub: Stub,
+    stopping: asyncio.Event,
+    started: Callable[[], None] = lambda: None,
+    drained: Callable[[], None] = lambda: None,
+) -> None:
+    """Run a stub that was put together; as `serve`.
+
+    Args:
+        started: called as soon as it listens.
+        drained: called behind the drain; what is still open then is about to be broken off.
+    """
+    settings = stub.settings
     try:
         await stub.start()
+        started()
         async with asyncio.TaskGroup() as tasks:
             stub.open_signing(tasks)
             sweeping = tasks.create_task(stub.sweep().run(settings.sweep_interval), name="sweep")
@@ -260,6 +314,7 @@ async def serve(settings: StubSettings, stopping: asyncio.Event) -> None:
             async with control_socket(settings.control, stopping, lambda: len(stub.office.connections)):
                 await stopping.wait()
                 await stub.drain(settings.drain_grace)
+                drained()
             sweeping.cancel()
     except ExceptionGroup as group:
         # A defect in the leading work: the lease has been released, and another stub takes over.

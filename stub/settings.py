@@ -39,6 +39,9 @@ _FLAGS: Final = {
 }
 """What the fields of `ElectionTiming` are called here."""
 
+RECORDING_BYTES: Final = 256 * limits.MIB
+"""The default of `--record-exec-max-size`: days of a terminal, or one large file that was copied out."""
+
 _whole_seconds = Form(_read_whole_seconds, values.timeout.write, "DURATION")
 _cluster: Form[ClusterId] = Form(parse_cluster_id, metavar="CLUSTER")
 
@@ -157,6 +160,27 @@ class StubSettings(SigningSettings):
         help="Append a JSON line for each request to FILE, or to standard output (-), as Kubernetes' own audit log has them "
         "(docs/audit.md).",
     )
+    record_exec: Path | None = setting(
+        parse=values.optional(values.existing_folder),
+        default=None,
+        help="Record what each exec and attach shows, in a file of this folder that asciinema plays (docs/audit.md).",
+    )
+    record_exec_input: bool = setting(
+        parse=values.boolean,
+        default=False,
+        help="Record also what users type and pipe in there, passwords included.",
+    )
+    record_exec_required: bool = setting(
+        parse=values.boolean,
+        default=False,
+        help="Refuse an exec that cannot be recorded, hold it while the disk is slow, and cut it when its recording ends. "
+        "Otherwise it goes on without.",
+    )
+    record_exec_max_size: int = setting(
+        parse=values.size,
+        default=RECORDING_BYTES,
+        help="How long one recording may become; 0 is no limit.",
+    )
 
     # Which of several stubs is active ------------------------------------------------------------
 
@@ -232,7 +256,19 @@ class StubSettings(SigningSettings):
     max_pending_handshakes: int = setting(
         parse=values.count(minimum=1),
         default=256,
-        help="TLS handshakes under way at once, about 1.5 ms of CPU each; further ones wait their turn.",
+        help="TLS handshakes under way at once, about 1.5 ms of CPU each. Above that the oldest that waits for its peer gives way, "
+        "of the address that has most of them.",
+    )
+    max_handshakes_per_second: int = setting(
+        parse=values.count(minimum=0),
+        default=0,
+        help="TLS handshakes begun in a second, five seconds' worth at once; further connections are closed. 0 is no limit.",
+    )
+    max_handshakes_per_address: int = setting(
+        parse=values.count(minimum=0),
+        default=0,
+        help="The same from one client address (of IPv6 from one /64). kubectl makes one for a command and three for an exec, an "
+        "agent dials its idle channels at once, and behind a NAT or a load balancer many share an address. 0 is no limit.",
     )
 
     # How long ------------------------------------------------------------------------------------
@@ -259,6 +295,12 @@ class StubSettings(SigningSettings):
         default=limits.HEAD_SECONDS,
         help="How long a request's head may take from its first byte to its last.",
     )
+    body_idle_timeout: float = setting(
+        parse=values.timeout,
+        default=limits.BODY_IDLE_SECONDS,
+        help="How long a user may be silent in the middle of a request's body before it is answered 408; not for upgrades, and not "
+        "for requests through the apiserver's proxy, whose bodies may be streams.",
+    )
     idle_timeout: float = setting(
         parse=values.timeout,
         default=limits.IDLE_SECONDS,
@@ -278,6 +320,9 @@ class StubSettings(SigningSettings):
 
     def __post_init__(self) -> None:
         check_signing(self)
+        if self.record_exec is None and (self.record_exec_input or self.record_exec_required):
+            flag = "--record-exec-required" if self.record_exec_required else "--record-exec-input"
+            raise UsageError(f"{flag} needs --record-exec, which names the folder")
         self._check_lease()
         self._check_slots()
 
@@ -289,6 +334,9 @@ class StubSettings(SigningSettings):
                 raise UsageError(
                     f"--slot: {name!r} is named twice; a slot's name is no cluster's and no other slot's"
                 )
+        if names and self.workers > 1:
+            # Each worker knows its own agents only: two could send one slot's users to two clusters.
+            raise UsageError(f"--slot needs --workers 1, and --workers is {self.workers}")
 
     def _check_lease(self) -> None:
         try:

@@ -3,10 +3,8 @@
 import asyncio
 
 from agent.upstream.pool import UpstreamPool
-from agent.upstream.question import Answer, Question, Take
+from agent.upstream.question import Answer, Question, Take, own_head
 from agent.upstream.target import UpstreamTarget
-from tunnel.core.http.message import Field
-from tunnel.core.http.render import field_lines, render_request
 
 _OK = (200,)
 
@@ -38,9 +36,8 @@ class Apiserver:
 
         Cancelling it breaks the connection off.
         """
-        question = Question(
-            self._upstream, b"GET", self._head(path), take, statuses=_OK, most_bytes=most_bytes
-        )
+        head = own_head(self._target, b"GET", path, self._loop.time())
+        question = Question(self._upstream, b"GET", head, take, statuses=_OK, most_bytes=most_bytes)
         return await question.ask(seconds)
 
     async def renew_credential(self) -> bool:
@@ -52,12 +49,3 @@ class Apiserver:
         if self._target.credential.can_renew:
             await self._target.credential.renew()
         return self._target.credential.can_renew
-
-    def _head(self, path: bytes) -> bytes:
-        fields: list[Field] = [
-            (b"Host", self._target.authority),
-            (b"Accept", b"application/json"),
-            (b"User-Agent", b"cluster-tunnel-agent"),
-            *self._target.credential.fields(self._loop.time()),
-        ]
-        return render_request(b"GET", self._target.base_path + path, field_lines(fields))

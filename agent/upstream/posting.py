@@ -6,11 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
 from agent.upstream.pool import UpstreamPool
-from agent.upstream.question import NoAnswer, NoRoom, Question
+from agent.upstream.question import NoAnswer, NoRoom, Question, own_head
 from agent.upstream.target import UpstreamTarget
 from tunnel.core.errors import BadGateway, Refusal, TooManyRequests, Unavailable
 from tunnel.core.http.message import Field
-from tunnel.core.http.render import field_lines, render_request
 from tunnel.core.limits import KIB
 from tunnel.kit.failures import CommandFailed
 
@@ -82,15 +81,11 @@ class Poster:
             raise BadGateway(f"{what} cannot be had: the apiserver's answer is not JSON") from None
 
     async def _ask(self, path: str, data: bytes, answer: bytearray) -> int:
-        fields: list[Field] = [
-            (b"Host", self._target.authority),
-            (b"Accept", b"application/json"),
+        body: list[Field] = [
             (b"Content-Type", b"application/json"),
             (b"Content-Length", b"%d" % len(data)),
-            (b"User-Agent", b"cluster-tunnel-agent"),
-            *self._target.credential.fields(self._loop.time()),
         ]
-        head = render_request(b"POST", self._target.base_path + path.encode(), field_lines(fields))
+        head = own_head(self._target, b"POST", path.encode(), self._loop.time(), body)
         question = Question(
             self._upstream,
             b"POST",

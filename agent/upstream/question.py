@@ -1,13 +1,15 @@
 """A request of the agent's own to the apiserver, over the connections that serve everybody's."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from agent.upstream.connection import UpstreamConnection
 from agent.upstream.pool import UpstreamPool
+from agent.upstream.target import UpstreamTarget
 from tunnel.core.errors import Refusal, TooManyRequests
-from tunnel.core.http.message import ResponseHead
+from tunnel.core.http.message import Field, ResponseHead
+from tunnel.core.http.render import field_lines, render_request
 
 Take = Callable[[bytes | memoryview], None]
 
@@ -35,6 +37,26 @@ class Answer:
 
     status: int
     milliseconds: float
+
+
+def own_head(
+    target: UpstreamTarget, method: bytes, path: bytes, now: float, more: Sequence[Field] = ()
+) -> bytes:
+    """Return the head of a request of the agent's own, with its own credential.
+
+    Args:
+        path: of the target, query included.
+        now: in `loop.time()`.
+        more: fields beside the usual ones.
+    """
+    fields = [
+        (b"Host", target.authority),
+        (b"Accept", b"application/json"),
+        *more,
+        (b"User-Agent", b"cluster-tunnel-agent"),
+        *target.credential.fields(now),
+    ]
+    return render_request(method, target.base_path + path, field_lines(fields))
 
 
 class Question:

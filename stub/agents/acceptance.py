@@ -1,6 +1,8 @@
 """Decides what becomes of a connection that an agent opened: its certificate says for which cluster it speaks."""
 
 import logging
+from collections.abc import Callable
+from dataclasses import replace
 
 from certs.errors import PeerRefused
 from certs.peer import PeerCertificate, agent_cluster
@@ -22,12 +24,17 @@ class AgentAcceptance:
         registry: where agents are listed.
         standing: reads certificates and says whether they stand.
         hello: what this stub says of itself.
+
+    Attributes:
+        known_instances: tells which stubs there are, as far as this one knows now. An agent that reached this one alone looks for
+            them in haste.
     """
 
     def __init__(self, registry: Registry, standing: Standing, hello: StubHello) -> None:
         self._registry = registry
         self._standing = standing
         self._hello = hello
+        self.known_instances: Callable[[], tuple[str, ...]] = tuple
 
     def accept(self, tls: TlsFacts, address: str) -> StreamHandler | None:
         """Return the handler of a new connection, or None where it is refused; the reason is logged."""
@@ -36,9 +43,13 @@ class AgentAcceptance:
         except PeerRefused as refusal:
             _log.warning("an agent is refused", extra={"address": address, "reason": str(refusal)})
             return None
+        hello = self._hello
+        others = [instance for instance in self.known_instances() if instance not in hello.instances]
+        if others:
+            hello = replace(hello, instances=(*hello.instances, *others))
         if tls.alpn == CHANNEL_ALPN:
-            return ResponseChannel(self._registry, self._hello, peer.fingerprint)
-        link = AgentLink(self._registry, cluster, peer.fingerprint, self._hello, address)
+            return ResponseChannel(self._registry, hello, peer.fingerprint)
+        link = AgentLink(self._registry, cluster, peer.fingerprint, hello, address)
         link.peer = peer
         return link.runner
 

@@ -111,7 +111,7 @@ class AgentLink:
             TooManyRequests: its body needs a stream, and the session has none left.
         """
         if body_stream and not self._core.body_streams_left:
-            raise TooManyRequests("the agent takes no more request bodies now")
+            raise TooManyRequests("the agent takes no more request bodies now", retry_after=1)
         self._last_id += 1
         number = RequestId(self._last_id)
         request = Request(
@@ -256,6 +256,7 @@ def _with_token(hello: StubHello, token: str, cluster: ClusterId) -> StubHello:
     return StubHello(
         instance=hello.instance,
         worker=hello.worker,
+        workers=hello.workers,
         instances=hello.instances,
         token=token,
         cluster=cluster,

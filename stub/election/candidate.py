@@ -41,12 +41,20 @@ class Candidate:
         identity: the name in the record; no other process, earlier ones of this machine included, may have the same.
         timing: the times.
         random: returns a number from 0 up to 1.
+        defers: whether others had better lead, as far as is known at that moment.
     """
 
-    def __init__(self, identity: str, timing: ElectionTiming, random: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        identity: str,
+        timing: ElectionTiming,
+        random: Callable[[], float],
+        defers: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._identity = identity
         self._timing = timing
         self._random = random
+        self._defers = defers
         self._record: LeaseRecord | None = None
         self._stale = True
         self._known = False
@@ -91,6 +99,7 @@ class Candidate:
             record=self._record,
             stale=self._stale,
             free_at=self._free_at,
+            deference=self._timing.deference_seconds if self._defers() else 0.0,
             valid_until=self._valid_until,
             call_after=self._call_after,
             write_after=self._write_after,
@@ -228,7 +237,7 @@ class Candidate:
         if record is None:
             # Somebody deleted it, and whoever held it last may not know yet; a lease that never was is free at once.
             return -inf if self._record is None else now + self._duration(self._record)
-        return now + self._duration(record) if self._is_others(record) else -inf
+        return now + self._duration(record) if self._is_others(record) else now
 
     def _is_others(self, record: LeaseRecord) -> bool:
         return record.holder not in ("", self._identity)

@@ -18,6 +18,7 @@ class Observation:
         record: the record as it was last seen; None where there is none, or nothing was read yet.
         stale: the record has to be read before anything is written: it never was, or a write met a conflict.
         free_at: when the record may be taken if it does not change until then; in the past for one that nobody holds.
+        deference: for how long behind that it is left to others, which are better placed to lead; 0 for not at all.
         valid_until: until when this candidate holds the lease; None where it does not.
         call_after: no call to the store before this.
         write_after: no write before this.
@@ -28,6 +29,7 @@ class Observation:
     record: LeaseRecord | None
     stale: bool
     free_at: float
+    deference: float
     valid_until: float | None
     call_after: float
     write_after: float
@@ -89,7 +91,7 @@ def _decide_as_standby(seen: Observation, now: float) -> Decision:
         return Wait(seen.call_after)
     if seen.stale:
         return Read()
-    take_at = max(seen.free_at, seen.write_after)
+    take_at = max(seen.free_at + seen.deference, seen.write_after)
     if now >= take_at:
         return Acquire()
     return Read() if now >= seen.read_at else Wait(min(take_at, seen.read_at))

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -43,6 +44,7 @@ WAIT_SECONDS: Final = 2.0
 
 T = TypeVar("T")
 
+_INSTANCE: Final = re.compile(r"_([0-9a-f]{16})\Z")
 
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 """Outside Linux the monotonic clock has to do; on macOS it stands still while the machine sleeps."""
@@ -66,6 +68,12 @@ def new_identity(name: str, instance: str | None = None) -> str:
     return f"{name[:200]}_{instance or secrets.token_hex(8)}"
 
 
+def instance_of(identity: str) -> str | None:
+    """Return the instance in a holder identity that a stub has made with its own; None where there is none."""
+    found = _INSTANCE.search(identity)
+    return found[1] if found else None
+
+
 def _wall_clock() -> datetime:
     return datetime.now(UTC)
 
@@ -79,12 +87,16 @@ class Surroundings:
         wall_clock: the time of day; only for people that look at the record.
         random: returns a number from 0 up to 1.
         on_event: called with each event; must not raise.
+        defers: whether others had better lead; a free lease is left to them for `ElectionTiming.deference_seconds`.
+        on_deadline: called with `Elector.deadline` whenever it may have changed, before anything else happens; must not raise.
     """
 
     clock: Callable[[], float] = boottime
     wall_clock: Callable[[], datetime] = _wall_clock
     random: Callable[[], float] = random.random
     on_event: Callable[[ElectionEvent], None] = log_event
+    defers: Callable[[], bool] = lambda: False
+    on_deadline: Callable[[float | None], None] = lambda deadline: None
 
 
 class Elector:
@@ -111,7 +123,7 @@ class Elector:
         self._around = surroundings or Surroundings()
         self._clock = self._around.clock
         self._timing = timing or ElectionTiming()
-        self._candidate = Candidate(identity, self._timing, self._around.random)
+        self._candidate = Candidate(identity, self._timing, self._around.random, self._around.defers)
         self._woken = asyncio.Event()
         self._stopping = False
         self._hurried = asyncio.Event()
@@ -170,7 +182,7 @@ class Elector:
                 await self._stand_by()
                 if self._candidate.term is not None and not self._stopping:
                     await self._serve_term(self._candidate.term)
-            self._candidate.resign()
+            self._resign()
             await self._release()
         except (
             ExceptionGroup
@@ -178,9 +190,13 @@ class Elector:
             raise group.exceptions[0] from None
         finally:
             self._stopping = True
-            self._candidate.resign()
+            self._resign()
         if self._problem is not None:
             raise self._problem
+
+    def reconsider(self) -> None:
+        """Decide anew: what `Surroundings.defers` says may have changed."""
+        self._woken.set()
 
     def stop(self) -> None:
         """Be active no more: stop the leading work, release the lease, and let `run` return.
@@ -193,6 +209,7 @@ class Elector:
 
     def _end(self) -> None:
         self._stopping = True
+        self._around.on_deadline(self.deadline)
         self._stop_leading()
         self._woken.set()
 
@@ -211,7 +228,7 @@ class Elector:
             try:
                 await self._renew_until_lost(term)
             finally:
-                self._candidate.resign()
+                self._resign()
                 self._stop_leading()
 
     async def _renew_until_lost(self, term: Term) -> None:
@@ -220,6 +237,10 @@ class Elector:
             if reason is not None:
                 self._tell(Lost(term, reason))
                 return
+
+    def _resign(self) -> None:
+        self._candidate.resign()
+        self._around.on_deadline(self.deadline)
 
     def _stop_leading(self) -> None:
         """Cancel the leading work once: a second time would break off its clean-up."""
@@ -266,11 +287,13 @@ class Elector:
         answered, record = await self._call(self._store.read)
         if answered:
             self._candidate.read(record, self._clock())
+            self._around.on_deadline(self.deadline)
 
     async def _write(self, draft: LeaseRecord) -> bool:
         answered, stored = await self._call(lambda seconds: self._store.write(draft, seconds))
         if answered and stored is not None:
             self._candidate.wrote(stored, self._clock())
+            self._around.on_deadline(self.deadline)
         return answered and not self._candidate.must_read
 
     async def _call(self, call: Callable[[float], Awaitable[T]]) -> tuple[bool, T | None]:

@@ -57,6 +57,12 @@ class ElectionTiming:
         return self.renew_deadline_seconds / 4
 
     @property
+    def deference_seconds(self) -> float:
+        """For how long a candidate that ought not to lead leaves a free lease to others: one that cannot watch has looked by
+        then, and has been answered. If nobody has taken it, it does."""
+        return self.longest_retry_seconds + self.call_seconds
+
+    @property
     def silence_seconds(self) -> float:
         """A watch that told nothing for this long is not relied on: a living holder renews within one retry."""
         return self.retry_seconds * 2.5

@@ -5,7 +5,7 @@ The order is the apiserver's own: form, then who, then where. Nothing here has a
 
 import time
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from certs.errors import PeerRefused
 from certs.peer import PeerCertificate, PeerReader, user_names
@@ -81,6 +81,20 @@ class Admitted:
     slot: ClusterId | None = None
     bearer: bool = False
     acting: Identity | None = None
+
+
+class Verdict(NamedTuple):
+    """What admission says of a request.
+
+    Attributes:
+        caller: who asks; None where nobody could be told from the certificate, and then `refusal` says why.
+        admitted: what is asked; None where that could not be told.
+        refusal: why it is not carried.
+    """
+
+    caller: Caller | None
+    admitted: Admitted | None
+    refusal: Refusal | None
 
 
 @dataclass(frozen=True, slots=True)

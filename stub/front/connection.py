@@ -5,10 +5,10 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from certs.peer import PeerCertificate
-from stub.front.admission import OWN_TARGETS, Admitted, Caller
+from stub.front.admission import OWN_TARGETS, Admitted, Caller, Verdict
 from stub.front.answer import AnswerWriter
 from stub.front.deadline import Deadline
-from stub.front.exchange import Exchange, Verdict
+from stub.front.exchange import Exchange
 from stub.front.known import READ_BYTES
 from stub.front.parser import RequestParser
 from stub.front.quotas import ConnectionCount
@@ -16,7 +16,7 @@ from stub.signing.endpoints import Answer
 from stub.signing.turn import SigningTurn
 from tunnel.aio.stream import ByteStream, StreamHandler
 from tunnel.core import limits
-from tunnel.core.errors import BadRequest, Refusal
+from tunnel.core.errors import BadRequest, Refusal, RequestTimeout
 from tunnel.core.http.message import RequestHead
 from tunnel.core.http.target import is_version_1_1
 from tunnel.core.identifiers import ClusterId
@@ -88,6 +88,7 @@ class FrontConnection:
         self._feed(data)
         if self._receiving is not None:
             self._receiving.read_over()
+            self._expect_body()
         self._update_reading()
 
     def stream_ended(self) -> None:
@@ -167,7 +168,8 @@ class FrontConnection:
     def _begin_signing(self, head: RequestHead, signing: "Signing") -> None:
         """A call for a certificate: the last request of its connection, and, so that answers keep their order, its only one."""
         if self._current is not None or self._queue:
-            self._refuse_connection(BadRequest("a call for a certificate needs a connection of its own"))
+            crowded = BadRequest("a call for a certificate needs a connection of its own")
+            self._refuse_connection(crowded, head)
             return
         self._ending = True
         self._deadline.set(self.office.head_seconds)
@@ -272,15 +274,23 @@ class FrontConnection:
         self.office.admission.check_dates(caller)
         return caller
 
-    def _refuse_connection(self, refusal: Refusal) -> None:
-        """The bytes on this connection can no longer be told apart: answer what came whole before, say so, and close."""
+    def _refuse_connection(self, refusal: Refusal, head: RequestHead | None = None) -> None:
+        """The bytes on this connection can no longer be told apart: answer what came whole before, say so, and close.
+
+        Args:
+            head: of what is refused, as far as it is known.
+        """
         if self._lingering or self.stream.closing:
             return  # refused and closed in the middle of this very read, and the parser went on
         self._broken = True
         refusal.close = True
         receiving, self._receiving = self._receiving, None
+        signing, self._signing = self._signing, None
+        if signing is not None:
+            signing.drop()
+            head = signing.head
         if receiving is None:
-            self._take(self._broken_exchange(refusal))
+            self._take(self._broken_exchange(refusal, head))
         elif receiving is not self._current:
             self._queue.remove(receiving)
             receiving.client_lost(refusal.message)
@@ -291,10 +301,10 @@ class FrontConnection:
         else:
             receiving.refuse(refusal)
 
-    def _broken_exchange(self, refusal: Refusal) -> Exchange:
-        return Exchange(
-            self, b"", b"", Verdict(self._caller, None, refusal), version_1_1=True, keep_alive=False
-        )
+    def _broken_exchange(self, refusal: Refusal, head: RequestHead | None = None) -> Exchange:
+        method, target = (head.method, head.target) if head is not None else (b"", b"")
+        verdict = Verdict(self._caller, None, refusal)
+        return Exchange(self, method, target, verdict, version_1_1=True, keep_alive=False)
 
     # Turns -----------------------------------------------------------------------------------------
 
@@ -321,6 +331,7 @@ class FrontConnection:
         if self._current is None and self._queue and not (self.write_paused or self.stream.closing):
             self._current = self._queue.popleft()
             self._current.begin()
+            self._expect_body()
             self._update_reading()
 
     def _close(self, exchange: Exchange) -> None:
@@ -353,6 +364,7 @@ class FrontConnection:
     def resume_body(self) -> None:
         """The agent takes more."""
         self._body_paused = False
+        self._expect_body()
         self._update_reading()
 
     # The pipe --------------------------------------------------------------------------------------
@@ -415,10 +427,25 @@ class FrontConnection:
             self._current.abort_pipe(reason)
         self._lose(reason)
 
+    def _expect_body(self) -> None:
+        """More of a body is to come, if one is under way; where it has come meanwhile, the deadline means nothing."""
+        if self._receiving is not None and not self._lingering:
+            self._deadline.set(self.office.body_idle_seconds)
+
+    def _body_stalled(self, exchange: Exchange) -> None:
+        if self._body_paused or exchange is not self._current:
+            self._expect_body()  # it is not read here; the client may well be sending
+        else:
+            exchange.body_stalled(self.office.body_idle_seconds)
+
     def _timed_out(self) -> None:
         if self._parser.in_head:
             self._refuse_connection(BadRequest("the request's head did not arrive in time", close=True))
         elif self._lingering:
             self.stream.abort()
+        elif self._signing is not None and not self._signing.complete:
+            self._refuse_connection(RequestTimeout("the request's body did not arrive in time"))
+        elif self._receiving is not None:
+            self._body_stalled(self._receiving)
         elif self.idle:  # else it was white space behind a request that still runs
             self.stream.close()

@@ -5,29 +5,30 @@ The client's connection feeds it (`body_received`, `body_completed`, `client_*`)
 """
 
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from stub.front.admission import Admitted, Caller
+from stub.front.admission import Admitted, Caller, Verdict
 from stub.front.answer import AnswerWriter
+from stub.front.response import checked_lines
 from stub.front.upload import Upload
 from tunnel.aio.splice import Splice
 from tunnel.aio.stream import ByteStream
 from tunnel.core import limits
 from tunnel.core.audit import Stage
-from tunnel.core.errors import BadGateway, PeerViolation, Refusal, refusal_of
+from tunnel.core.errors import (
+    BadGateway,
+    PeerViolation,
+    Refusal,
+    RequestTimeout,
+    TooManyRequests,
+    Unavailable,
+    refusal_of,
+)
 from tunnel.core.http.body import CHUNKED
-from tunnel.core.http.fields import check_peer_fields
-from tunnel.core.http.kubernetes import is_safe_to_repeat, parse_request_info
-from tunnel.core.http.location import with_own_location
+from tunnel.core.http.kubernetes import is_long_running, is_safe_to_repeat, parse_request_info
 from tunnel.core.http.render import CONTINUE, field_lines, render_response
 from tunnel.core.http.status import refusal_response
-from tunnel.core.http.upgrade import (
-    UpgradeOutcome,
-    check_plain_status,
-    check_upgrade_response,
-    upgrade_outcome,
-    upgrade_request_fields,
-)
+from tunnel.core.http.upgrade import upgrade_request_fields
 from tunnel.core.identifiers import RequestId, audit_text
 from tunnel.core.wire.exchange import BODY_UNKNOWN, Head, Refused
 
@@ -35,8 +36,7 @@ if TYPE_CHECKING:
     from stub.agents.channel import ResponseChannel
     from stub.agents.link import AgentLink
     from stub.front.connection import FrontConnection
-
-_NO_BODY_STATUS: Final = (204, 304)
+    from stub.recording.recording import Recording
 
 
 class Phase(Enum):
@@ -59,20 +59,6 @@ _ASKED: Final = Phase.ASKED
 _OVER: Final = Phase.OVER
 
 
-class Verdict(NamedTuple):
-    """What admission says of a request.
-
-    Attributes:
-        caller: who asks; None where nobody could be told from the certificate, and then `refusal` says why.
-        admitted: what is asked; None where that could not be told.
-        refusal: why it is not carried.
-    """
-
-    caller: Caller | None
-    admitted: Admitted | None
-    refusal: Refusal | None
-
-
 class Exchange:
     """See the module.
 
@@ -86,6 +72,7 @@ class Exchange:
     Attributes:
         audit: 16 bytes that name the request everywhere.
         retried: whether a second agent was asked.
+        recording: of the exec that it becomes, where there is one.
     """
 
     __slots__ = (
@@ -109,6 +96,7 @@ class Exchange:
         "method",
         "phase",
         "reason",
+        "recording",
         "retried",
         "started_at",
         "target",
@@ -135,6 +123,7 @@ class Exchange:
         self.phase = _COLLECTING
         self.reason = ""
         self.retried = False
+        self.recording: Recording | None = None
         self.link: AgentLink | None = None
         self._stream: ByteStream = front.stream
         self._answer = AnswerWriter(front.stream, version_1_1=version_1_1, keep_alive=keep_alive)
@@ -206,6 +195,15 @@ class Exchange:
         else:
             self.refuse(self._refusal)
 
+    def body_stalled(self, seconds: float) -> None:
+        """The client has been silent for so long in the middle of the body. That is wrong as long as nothing is answered, but for a
+        body that may be a stream, through the apiserver's proxy."""
+        admitted = self.admitted
+        if admitted is None or self.phase not in {_COLLECTING, _ASKED}:
+            return
+        if not is_long_running(parse_request_info(self.method, admitted.head.target)):
+            self.refuse(RequestTimeout(f"nothing of the request's body came for {seconds:g} s", close=True))
+
     def _advance(self, *, turn_over: bool) -> None:
         """Ask, as soon as the body is whole, or is known to be too large or too slow to wait for."""
         admitted = self.admitted
@@ -224,6 +222,8 @@ class Exchange:
         office = self._front.office
         try:
             link = office.find_agent(admitted.cluster, hidden=admitted.hidden)
+            if admitted.upgrade is not None and office.recorder is not None and office.recorder.holds(self):
+                return False  # until its recording has a file
             office.quotas.take_request(self.caller.counted_as, admitted.cluster)
             self._counted = True
             number = self._number = self._send(link, admitted, self.caller, stream=stream)
@@ -266,9 +266,12 @@ class Exchange:
     # What the agent answers ------------------------------------------------------------------------
 
     def response_started(self, channel: "ResponseChannel", head: Head) -> None:
-        assert self.admitted is not None
+        admitted = self.admitted
+        assert admitted is not None
         try:
-            lines = self._checked(head)
+            lines = checked_lines(self._front.office, self.method, admitted, head)
+            if self.recording is not None and admitted.upgrade is not None and head.response.status == 101:
+                self.recording.upgraded(admitted.upgrade, head.response.fields)
         except (Refusal, PeerViolation) as fault:
             channel.abandon()
             refusal = (
@@ -284,30 +287,12 @@ class Exchange:
         if head.response.status == 101:
             self._start_pipe(channel, head, lines)
             return
-        if self.admitted.upgrade is not None or not self._upload.complete:
+        if admitted.upgrade is not None or not self._upload.complete:
             # Behind a refused upgrade nothing may follow (CVE-2018-1002105); behind an answer that did not wait for the
             # body, the rest of that body would be read as the next request.
             self._answer.keep_alive = False
         self._answer.start(head, lines)
         self._front.office.reached(self, Stage.STARTED)
-
-    def _checked(self, head: Head) -> bytes:
-        admitted = self.admitted
-        assert admitted is not None
-        response = head.response
-        if admitted.upgrade is None:
-            check_plain_status(response.status)
-        elif upgrade_outcome(response.status) is UpgradeOutcome.SPLICE:
-            check_upgrade_response(admitted.upgrade, response)
-        must_be_bodiless = self.method == b"HEAD" or response.status in _NO_BODY_STATUS
-        if response.status != 101 and head.bodiless != must_be_bodiless:
-            raise PeerViolation(f"status {response.status} with a body where none may be, or the reverse")
-        lines = self._front.office.answer_shapes.lines(response.block)
-        if lines is None:
-            check_peer_fields(response.fields)
-            fields = self._front.office.sanitise_answer(response.fields)
-            lines = field_lines(with_own_location(fields, b"", admitted.prefix, target=admitted.head.target))
-        return lines
 
     def response_data(self, data: memoryview) -> None:
         self._taken += len(data)
@@ -331,14 +316,25 @@ class Exchange:
         untouched = refused.retryable or (refused.code == BadGateway.code and self._is_safe_to_repeat())
         if untouched and self._ask_another():
             return
-        own = self._own_refusal() if refused.retryable else None
-        if own is None:
-            self.refuse(refusal_of(refused.code, refused.message), hop="agent")
-        else:
+        refusal = refusal_of(refused.code, refused.message)
+        if not refused.retryable:
+            self.refuse(refusal, hop="agent")
+        elif (own := self._own_refusal()) is not None:
             self.refuse(own)
+        else:
+            # A streamed body is gone from here, so that only its client can send it again. Not behind a 502: an apiserver that is
+            # down would be asked for ten times, a second apart, by whoever wants to know that it is down.
+            refusal.retry_after = 1 if isinstance(refusal, Unavailable | TooManyRequests) else None
+            self.refuse(refusal, hop="agent")
 
     def lost(self, reason: str, *, written: bool) -> None:
         if (not written or self._is_safe_to_repeat()) and self._ask_another():
+            return
+        if not written:
+            gone = Unavailable(
+                f"the agent went away before it was asked ({reason}); try again", retry_after=1
+            )
+            self.refuse(self._own_refusal() or gone)
             return
         self.refuse(
             BadGateway(
@@ -401,7 +397,8 @@ class Exchange:
             render_response(101, lines, field_lines(upgrade_request_fields(self.admitted.upgrade)))
         )
         channel.become_pipe()
-        self._splice = Splice(
+        splice = Splice if self.recording is None else self.recording.splice
+        self._splice = splice(
             self._stream, channel.stream, self._pipe_closed, self._front.office.splice_drain_seconds
         )
         self._front.hand_over(self._splice.left)
@@ -464,6 +461,8 @@ class Exchange:
 
     def _completed(self, reason: str) -> None:
         office = self._front.office
+        if self.recording is not None:
+            self.recording.end()
         if self._counted:
             assert self.caller is not None
             assert self.admitted is not None

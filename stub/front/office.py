@@ -22,13 +22,15 @@ from tunnel.core.identifiers import ClusterId
 if TYPE_CHECKING:
     from stub.front.connection import FrontConnection
     from stub.front.exchange import Exchange
+    from stub.recording.recorder import Recorder
     from stub.signing.endpoints import SigningEndpoints
 
 RECENTLY_SECONDS: Final = 10.0
 """How long after a cluster's last agent left a client is asked to try again; agents re-dial within seconds."""
 
 STARTING_SECONDS: Final = 30.0
-"""How long after its start a stub takes a cluster it has not seen for one whose agents are still dialling."""
+"""How long after its start a stub takes a cluster it has not seen for one whose agents are still dialling: an agent finds a new
+stub within 30 s, by looking its name up again."""
 
 
 class Ledger(Protocol):
@@ -70,7 +72,7 @@ class FrontOffice:
         admission: the checks.
         registry: the agents.
         ledgers: the audit log, the metrics.
-        idle_seconds, head_seconds, splice_drain_seconds, retry_seconds: the settings of these names.
+        idle_seconds, head_seconds, body_idle_seconds, splice_drain_seconds, retry_seconds: the settings of these names.
         quotas: how much one address, user and cluster may have open.
     """
 
@@ -82,6 +84,7 @@ class FrontOffice:
         *,
         idle_seconds: float = limits.IDLE_SECONDS,
         head_seconds: float = limits.HEAD_SECONDS,
+        body_idle_seconds: float = limits.BODY_IDLE_SECONDS,
         splice_drain_seconds: float = limits.CLOSE_SECONDS,
         retry_seconds: float = limits.RETRY_SECONDS,
         quotas: QuotaLimits = QuotaLimits(),  # noqa: B008 frozen
@@ -92,6 +95,7 @@ class FrontOffice:
         self._loop = asyncio.get_running_loop()
         self.idle_seconds = idle_seconds
         self.head_seconds = head_seconds
+        self.body_idle_seconds = body_idle_seconds
         self.splice_drain_seconds = splice_drain_seconds
         self.retry_seconds = retry_seconds
         self.quotas = Quotas(quotas)
@@ -101,9 +105,13 @@ class FrontOffice:
         self.empty.set()
         self.draining = False
         self._started_at = self._loop.time()
+        self._settled_at = self._started_at
+        """Until then an agent that is missing may be on its way from the stub that was active before."""
         self.epoch = 0
         self.signing: Signing | None = None
         """What issues certificates; None before the stub serves."""
+        self.recorder: Recorder | None = None
+        """Records exec and attach, where that is wanted."""
         self.stages: StageLedger | None = None
         """Hears of exchanges while they run."""
         self.leadership: ActiveCheck | None = None
@@ -135,6 +143,13 @@ class FrontOffice:
     def new_audit_id(self) -> bytes:
         """Return 16 bytes that name a request in every log."""
         return self._audit_prefix + next(self._audit_numbers).to_bytes(8)
+
+    def became_active(self) -> None:
+        """This stub follows another one, or itself before a restart. The agents that served there and are not here yet will be
+        soon: within `RECENTLY_SECONDS`, or `STARTING_SECONDS` where it has only just been started. Until then clients are told
+        to come again. A stub without a lease follows nobody, and tells at once that no agent is there."""
+        now = self._loop.time()
+        self._settled_at = max(now + RECENTLY_SECONDS, self._started_at + STARTING_SECONDS)
 
     def require_active(self) -> None:
         """Do nothing while this stub answers requests.
@@ -172,10 +187,13 @@ class FrontOffice:
 
     def _never_seen(self, cluster: ClusterId) -> Unavailable | NotFound:
         """A stub learns which clusters exist from their agents alone, so shortly after its start it cannot tell."""
+        now = self._loop.time()
+        expected = now < self._settled_at
         known = cluster == self.admission.rules.default_cluster
-        if known or self._loop.time() - self._started_at < STARTING_SECONDS:
+        if known or expected or now - self._started_at < STARTING_SECONDS:
             return Unavailable(
-                f"no agent of cluster {cluster!r} is connected to this stub yet; check the agent's log"
+                f"no agent of cluster {cluster!r} is connected to this stub yet; check the agent's log",
+                retry_after=1 if expected else None,
             )
         return NotFound(
             f"no agent of cluster {cluster!r} has ever connected to this stub; check the cluster's name"
@@ -184,9 +202,11 @@ class FrontOffice:
     def _unavailable(self, cluster: ClusterId, left_at: float | None) -> Unavailable:
         if left_at is None:
             return Unavailable(f"every agent of cluster {cluster!r} is draining; try again", retry_after=1)
-        gone = self._loop.time() - left_at
+        now = self._loop.time()
+        gone = now - left_at
+        expected = gone < RECENTLY_SECONDS or now < self._settled_at
         message = f"no agent of cluster {cluster!r} is connected; the last one left {gone:.0f} s ago"
-        return Unavailable(message, retry_after=1 if gone < RECENTLY_SECONDS else None)
+        return Unavailable(message, retry_after=1 if expected else None)
 
     def slot_switched(self, switch: Switch) -> None:
         """End what users of a slot have open: resource versions of one cluster mean nothing in another, so that a watch that went on

@@ -23,6 +23,9 @@ class SigningTurn:
         certificate: what the connection shows, DER; None where it shows none.
         address: where it comes from.
         answered: gets status, fields and body; the framing is its own to add, and the connection its own to close.
+
+    Attributes:
+        head: of the request.
     """
 
     def __init__(
@@ -36,12 +39,17 @@ class SigningTurn:
     ) -> None:
         self._endpoints = endpoints
         self._tasks = tasks
-        self._head = head
+        self.head = head
         self._certificate = certificate
         self._address = address
         self._answered = answered
         self._body = bytearray()
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of the request is here."""
+        return self._task is not None
 
     def body_received(self, data: bytes) -> None:
         """The client sent part of the body. What is too large is answered at once, and no more of it is kept."""
@@ -63,7 +71,7 @@ class SigningTurn:
             self._task.cancel()
 
     async def _answer(self) -> None:
-        head = self._head
+        head = self.head
         try:
             answer = await self._endpoints.answer(
                 head.method, head.target, bytes(self._body), self._certificate, self._address

@@ -53,6 +53,28 @@ async def test_a_chunked_upload_passes_as_it_comes(client: Client, upstream: Ups
     assert (await client.answer()).body == b"all"
 
 
+async def test_a_body_that_stops_is_answered_408_and_cut_at_the_upstream(parts: Tunnel) -> None:
+    broken: asyncio.Queue[str] = asyncio.Queue()
+
+    async def read(incoming: Incoming) -> None:
+        try:
+            await incoming.read_body()
+        except (EOFError, OSError):
+            broken.put_nowait("cut")
+        else:
+            broken.put_nowait("whole")
+
+    parts.upstream.script = read
+    await parts.start_stub(body_idle_timeout=0.2)
+    await parts.start_agent()
+    client = await parts.connect()
+    client.send(request("POST /api", "Content-Length: 200000") + bytes(100_000))
+    answer = await client.answer()
+    assert (answer.status, answer.values("connection")) == (408, ["close"])
+    assert "nothing of the request's body came for 0.2 s" in answer.message
+    assert await soon(broken.get()) == "cut"
+
+
 async def test_a_100_is_said_once_the_body_is_wanted(client: Client, upstream: Upstream) -> None:
     """Case 27: a client that expects 100-continue sees exactly one, and one final answer, also with a chunked body."""
     client.send(request("POST /api", CHUNKED, "Expect: 100-continue"))

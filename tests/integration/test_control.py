@@ -175,6 +175,7 @@ async def test_a_profile_ends_when_whoever_asked_has_left(process: Process) -> N
         (b"[]\n", "JSON object"),
         (b"drain\n", "Expecting value"),
         (b"\xff\n", "utf-8"),
+        (b"[" * 2000 + b"\n", "nested too deeply"),
         (b"x" * 5000, "too long"),
         (b'{"command": "profile", "seconds": 0}\n', "seconds must be"),
         (b'{"command": "profile", "seconds": 1e9}\n', "at most 600"),

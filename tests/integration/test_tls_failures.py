@@ -17,6 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from tests import pki
 from tests.integration.loops import Recorder, serving
 from tunnel.aio import handshake
+from tunnel.aio.admittance import HandshakeLimits, TurnedAway
 from tunnel.aio.dial import dial_plain, dial_tls
 from tunnel.aio.errors import ConnectFailed, DialFailed, HandshakeFailed, ResolveFailed, TlsBroken
 from tunnel.aio.listen import ListenerSettings
@@ -252,17 +253,31 @@ async def test_a_hello_sent_byte_by_byte_does_not_outlive_the_deadline(authority
         await asyncio.gather(reader.read(), writer.wait_closed(), return_exceptions=True)
 
 
-async def test_connections_above_the_bound_on_handshakes_are_closed_at_once(authority: pki.Authority) -> None:
-    settings = ListenerSettings(pending_handshakes=1)
+async def test_a_handshake_that_waits_for_its_peer_gives_way_to_a_newer_one(authority: pki.Authority) -> None:
+    settings = ListenerSettings(handshakes=HandshakeLimits(pending=1))
     async with serving(pki.server_context(authority.server()), settings=settings) as server:
-        first = await asyncio.open_connection("127.0.0.1", server.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         while not server.listener.pending_handshakes:
             await asyncio.sleep(0)
-        await asyncio.gather(raw_exchange(server.port), return_exceptions=True)
-        assert await server.failure() == "too many handshakes are under way"
-        assert server.listener.pending_handshakes == 1
-        first[1].close()
-        await first[1].wait_closed()
+        reply = await raw_exchange(server.port, b"GET / HTTP/1.1\r\n\r\n")
+        assert reply.startswith(b"HTTP/1.0 400 ")
+        assert await server.failure() == TurnedAway.GAVE_WAY.value
+        await asyncio.gather(reader.read(), return_exceptions=True)
+        assert server.listener.turned_away == {TurnedAway.GAVE_WAY: 1}
+        writer.close()
+        await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+
+
+async def test_connections_above_the_rate_of_an_address_are_closed_at_once(authority: pki.Authority) -> None:
+    settings = ListenerSettings(handshakes=HandshakeLimits(per_address=1))
+    async with serving(pki.server_context(authority.server()), settings=settings) as server:
+        while not server.listener.turned_away:  # five at once, and one in a second
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.close()
+            await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+        while TurnedAway.ADDRESS_RATE.value not in [reason for _, reason in server.failures]:
+            await asyncio.sleep(0)
+        assert await raw_exchange(server.port, b"GET / HTTP/1.1\r\n\r\n") == b""
 
 
 async def test_a_connection_that_is_reset_while_a_thread_works_on_it_is_given_up(
@@ -279,7 +294,7 @@ async def test_a_connection_that_is_reset_while_a_thread_works_on_it_is_given_up
                 sock.sendall(client_hello(pki.client_context(authority)))
                 while not busy._work_queue.qsize():
                     await asyncio.sleep(0)
-                (stream,) = server.listener._pending
+                (stream,) = server.listener._admittance.pending()
             while stream._transport is not None:
                 await asyncio.sleep(0)
             go_on.set()

@@ -169,7 +169,7 @@ class Asked:
             return f": it takes only {', '.join(reply.schemes)}, and Basic is all that is spoken here"
         if self._authorization is not None:
             return ": it refuses this user name or password"
-        return ": it wants a user name and a password (--proxy-credentials)"
+        return ": it wants a user name and a password (in its URL, or --proxy-credentials)"
 
 
 async def connect_on_socket(

@@ -26,7 +26,13 @@ def run(options: argparse.Namespace) -> int:
         return 0
     import asyncio  # what only prints its settings needs no event loop
 
+    hurry = asyncio.Event()
+    if settings.workers > 1:
+        from agent.workers import serve_with_workers
+        from tunnel.cli.workers import run_agent_worker
+
+        main = partial(serve_with_workers, settings, run_agent_worker, hurry=hurry)
+        return run_service(settings, main, on_hangup=hurry.set)
     from agent.dialer import run as serve_cluster
 
-    hurry = asyncio.Event()
     return run_service(settings, partial(serve_cluster, settings, hurry=hurry), on_hangup=hurry.set)

@@ -18,6 +18,7 @@ from tunnel.kit.values import Address
 
 if TYPE_CHECKING:
     from certs.pem import KeyPair, PemText
+    from tunnel.aio.connect import Proxy
     from tunnel.cli.signin import SignIn, TokenSource
 
 API_VERSIONS: Final = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
@@ -50,6 +51,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="the authority of the stub's certificate (default: the kubeconfig's)",
+    )
+    parser.add_argument(
+        "--proxy",
+        metavar="URL|off",
+        help="the HTTP proxy that leads to the stub (default: the kubeconfig's proxy-url, else what HTTPS_PROXY and NO_PROXY say)",
     )
     parser.add_argument("--cert", type=Path, metavar="FILE", help="a certificate to begin with, with --key")
     parser.add_argument("--key", type=Path, metavar="FILE", help="the key of --cert")
@@ -139,7 +145,15 @@ def _sign_in(options: argparse.Namespace, asked: Mapping[str, Any], environ: Map
     source = options.oidc_token_command or str(options.oidc_token_file or "")
     first_name = "" if first is None else first.certificate_pem.decode("ascii")
     way = json.dumps([str(stub), name, authority.read().decode("ascii"), source, first_name])
-    return SignIn(stub, name, authority, LoginCache(cache, way), first, _token_source(options))
+    return SignIn(
+        stub,
+        name,
+        authority,
+        LoginCache(cache, way),
+        first,
+        _token_source(options),
+        _proxy(options, cluster, environ, stub),
+    )
 
 
 def _cluster(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,6 +173,33 @@ def _stub(server: str) -> tuple[Address, str]:
             f"--server: {server!r} is not the URL of a stub: give one such as https://stub.example.com:8443"
         )
     return Address(host, port), host
+
+
+def _proxy(
+    options: argparse.Namespace, cluster: Mapping[str, Any], environ: Mapping[str, str], stub: Address
+) -> "Proxy | None":
+    """The proxy that kubectl itself would ask, unless a flag says otherwise."""
+    from agent.dialling.proxyrules import LOCAL, NoProxy, ProxyUrl, no_proxy_from, proxy_form, proxy_from
+    from certs.contexts import upstream_context
+    from tunnel.aio.connect import Proxy
+
+    where, text = (
+        ("--proxy", options.proxy)
+        if options.proxy
+        else ("the kubeconfig's proxy-url", cluster.get("proxy-url"))
+    )
+    if text:
+        try:
+            url = proxy_form.read(str(text))
+        except ValueError as error:
+            raise UsageError(f"{where}: {error}") from None
+    else:
+        excepted = NoProxy((*no_proxy_from(environ), *LOCAL)).covers(stub)
+        url = None if excepted else proxy_from(environ)
+    if not isinstance(url, ProxyUrl):
+        return None
+    basic = url.basic
+    return Proxy(url.host, url.port, upstream_context(ca=None) if url.tls else None, lambda: basic)
 
 
 def _authority(options: argparse.Namespace, cluster: Mapping[str, Any]) -> "PemText":

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Final
 
 from tunnel.cli.parser import Parser, examples
-from tunnel.kit.failures import Failure, UsageError
+from tunnel.kit.failures import Failure, UsageError, sole
 from tunnel.kit.suggestions import did_you_mean
 
 PROGRAM: Final = "cluster-tunnel"
@@ -103,20 +103,13 @@ def _overview() -> str:
 
 
 def _report(error: Exception, *, debug: bool) -> int:
-    sole = _sole(error)
+    cause = sole(error)
     if debug:
         import traceback
 
         traceback.print_exception(error)
-    print(f"{PROGRAM}: {' '.join(_explain(sole).splitlines())}", file=sys.stderr)
-    return sole.exit_code if isinstance(sole, Failure) else 1
-
-
-def _sole(error: BaseException) -> BaseException:
-    """Return the one error inside groups of one: task groups wrap whatever ended them."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
+    print(f"{PROGRAM}: {' '.join(_explain(cause).splitlines())}", file=sys.stderr)
+    return cause.exit_code if isinstance(cause, Failure) else 1
 
 
 def _explain(error: BaseException) -> str:

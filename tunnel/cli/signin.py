@@ -19,6 +19,7 @@ from certs.logins import LoginCache, embedded_pair
 from certs.pem import KeyPair, PemText, read_bounded
 from certs.renewal import expiry, is_fresh, is_good
 from certs.signed import LOGIN, SigningRefused, login_body, read_signed
+from tunnel.aio.connect import Proxy
 from tunnel.aio.dial import dial_tls
 from tunnel.aio.errors import DialFailed
 from tunnel.cli.certs import note
@@ -43,6 +44,7 @@ class SignIn:
         cache: keeps the certificate between two runs.
         first: the certificate to begin with, if there is one.
         id_token: gets an id-token, if that is the way; then certificates are not renewed by showing them.
+        proxy: leads to the stub, if one does.
     """
 
     stub: Address
@@ -51,6 +53,7 @@ class SignIn:
     cache: LoginCache
     first: KeyPair | None = field(default=None, repr=False)
     id_token: TokenSource | None = None
+    proxy: Proxy | None = None
 
     def certificate(self, now: datetime) -> KeyPair:
         """Return a certificate that is good now.
@@ -109,6 +112,7 @@ class SignIn:
                     calling_context(self.authority, own),
                     server_hostname=self.server_name,
                     handler_factory=lambda: call,
+                    via=self.proxy,
                 )
                 return await call.answer()
         except TimeoutError:

@@ -25,6 +25,11 @@ def run(options: argparse.Namespace) -> int:
     if options.print_config:
         print(render(settings), end="")
         return 0
+    if settings.workers > 1:
+        from stub.workers.parent import serve_with_workers
+        from tunnel.cli.workers import run_stub_worker
+
+        return run_service(settings, partial(serve_with_workers, settings, run_stub_worker))
     from stub.server import serve  # what only prints its settings needs no event loop
 
     return run_service(settings, partial(serve, settings))

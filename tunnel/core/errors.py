@@ -6,7 +6,7 @@
     ├── SessionLost          the session ended; `written` says whether a request had left
     ├── ResponseCut          a response broke off after its head
     └── Refusal              a request is answered with a Status instead of being carried
-        ├── BadRequest 400   Unauthorized 401   Forbidden 403   NotFound 404   MethodNotAllowed 405
+        ├── BadRequest 400   Unauthorized 401   Forbidden 403   NotFound 404   MethodNotAllowed 405   RequestTimeout 408
         ├── ExpectationFailed 417   WrongCluster 421   TooLarge 413   TooManyRequests 429   HeadTooLarge 431
         └── NotImplementedHere 501   BadGateway 502   Unavailable 503   GatewayTimeout 504
 
@@ -96,6 +96,12 @@ class MethodNotAllowed(Refusal):
     code, reason = 405, "MethodNotAllowed"
 
 
+class RequestTimeout(Refusal):
+    """The client does not send what it announced. Kubernetes has no reason for a 408."""
+
+    code, reason = 408, ""
+
+
 class TooLarge(Refusal):
     """A body is above the limit."""
 
@@ -158,6 +164,7 @@ REFUSALS: Final[dict[int, type[Refusal]]] = {
         Forbidden,
         NotFound,
         MethodNotAllowed,
+        RequestTimeout,
         TooLarge,
         ExpectationFailed,
         WrongCluster,

@@ -33,6 +33,9 @@ EARLY_BYTES: Final = 64 * KIB
 HEAD_SECONDS: Final = 32.0
 """From a head's first byte to its last; the apiserver's own header time-out is 32 s."""
 
+BODY_IDLE_SECONDS: Final = 60.0
+"""How long a client may be silent in the middle of a request's body, as with nginx. Until then it holds a request at the apiserver."""
+
 IDLE_SECONDS: Final = 300.0
 """How long a kept-alive client connection may be silent between requests (Go's clients drop theirs after 90 s)."""
 
@@ -110,12 +113,16 @@ LIST_ENTRIES: Final = 64
 HEADER_TABLE_BYTES: Final = 4 * KIB
 """The HPACK table, whatever the peer would store: it is searched line by line, 64 KiB took 337 µs a head."""
 
-CONTROL_FRAMES_PER_SECOND: Final = 1_000
-"""PINGs, SETTINGS, empty DATA and what else HTTP/2 has no use for here, from one peer. An honest one sends one PING in 5 s
-(a library that measures bandwidth perhaps one per round trip); each is answered, so a flood would fill the outbound buffer."""
+CONTROL_FRAMES_PER_SECOND: Final = 100
+"""PINGs, SETTINGS, empty DATA and what else HTTP/2 has no use for here, from one peer. An honest one sends one PING in 5 s; each
+costs 25 µs and an answer, so a thousand at once were felt by everybody else."""
 
-STREAM_FRAMES_PER_SECOND: Final = 4 * BODY_STREAMS
+STREAM_FRAMES_PER_SECOND: Final = 2 * BODY_STREAMS
 """HEADERS and RST_STREAM from one peer: every body may end at once, and as many begin behind them."""
+
+CREDIT_FRAMES_PER_SECOND: Final = 5_000
+"""WINDOW_UPDATEs from one peer. Ours come for half a window at a time: 128 KiB at first, so this is 650 MB/s, and 8 MiB where a
+window has grown. Each costs 10 µs or more, and a peer that could send more would keep everybody else waiting."""
 
 LINGER_SECONDS: Final = 5.0
 """How long a client that is still sending is read behind its answer, so that a reset does not destroy that answer."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from agent.dialling.proxyrules import ProxyUrl
 from agent.enrolment import Enrolment
 from agent.enrolment_parts import follow_tls, make_enrolment
 from agent.settings import AgentSettings
@@ -21,6 +22,7 @@ from certs.store import CertificateStore
 from certs.tokenfile import TokenFile
 from certs.tokens import pin_of
 from tests import pki
+from tests.integration.connect_proxy import connect_proxy
 from tests.integration.signing.front_double import FrontDouble, fronting
 from tests.integration.upstream import Upstream, answering
 from tests.integration.waiting import soon, until
@@ -96,6 +98,20 @@ async def test_a_token_file_is_all_an_agent_needs(scene: Scene) -> None:
     assert (event.action, event.code, event.cluster) == ("join", 200, "prod")
     tls = follow_tls(settings)
     assert tls.value.session.minimum_version is ssl.TLSVersion.TLSv1_3
+
+
+async def test_an_agent_behind_a_proxy_joins_and_renews_through_it(scene: Scene) -> None:
+    async with connect_proxy(password="ann:secret") as proxy:
+        url = ProxyUrl("localhost", proxy.port, username="ann", password="secret")
+        enrolment = scene.enrolment(join_file=scene.token(), proxy=url, no_proxy=("other.example.com",))
+        settings = await soon(enrolment.enrol())
+        serial = scene.peer(settings.cert).serial
+        async with asyncio.TaskGroup() as tasks:
+            renewals = tasks.create_task(enrolment.keep_renewed())
+            await until(lambda: scene.peer(settings.cert).serial != serial)
+            renewals.cancel()
+    # One connection each for the stub's authority, for joining and for renewing.
+    assert proxy.asked == [f"localhost:{scene.front.port}"] * 3
 
 
 async def test_a_certificate_is_renewed_before_it_ends_and_contexts_follow(scene: Scene) -> None:

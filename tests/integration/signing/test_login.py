@@ -18,6 +18,7 @@ from certs.issue import issue_user
 from certs.kubeconfig import Access, LoginPlugin, write_kubeconfig
 from certs.lifetime import Lifetime, utc_now
 from certs.pem import KeyPair, PemFile, read_pair
+from tests.integration.connect_proxy import connect_proxy
 from tests.integration.signing.front_double import FrontDouble, fronting
 from tests.integration.signing.issuer import Issuer, issuing
 from tests.integration.signing.test_oidc import KEY, claims
@@ -198,6 +199,28 @@ async def test_a_dozen_that_start_together_ask_the_stub_once(
         assert [code for code, _, _ in done] == [0] * 4, done
         assert len({output for _, output, _ in done}) == 1
         assert len(front.events) == 1
+
+
+async def test_a_sign_in_goes_through_the_proxy(
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KUBERNETES_EXEC_INFO", raising=False)
+    old = write_pair(tmp_path, "alice", due_pair(installation))
+    async with fronting(ca_dir=installation.store.folder) as front, connect_proxy(password="a:b") as proxy:
+        words = [
+            "--server",
+            f"https://localhost:{front.port}",
+            "--ca",
+            str(installation.path("server-ca.crt")),
+        ]
+        words += ["--cert", str(old.certificate), "--key", str(old.key), "--cache", str(tmp_path / "cache")]
+        wrong = await run(str(COMMAND), "login", *words, "--proxy", f"http://localhost:{proxy.port}")
+        assert (wrong[0], front.events) == (0, []), "the certificate that is there still lasts"
+        assert "wants a user name and a password" in wrong[2]
+        right = await run(str(COMMAND), "login", *words, "--proxy", f"http://a:b@localhost:{proxy.port}")
+        assert right[0] == 0, right[2]
+        assert [event.code for event in front.events] == [200]
+    assert proxy.asked == [f"localhost:{front.port}"] * 2
 
 
 def due_pair(installation: Installation) -> KeyPair:

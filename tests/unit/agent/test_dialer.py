@@ -223,11 +223,31 @@ async def test_a_stub_that_cannot_be_reached_is_tried_for_ever(
     assert len(running.agent.links) == 1
 
 
-async def test_an_agent_without_requests_drains_at_once(running: Running, network: Network) -> None:
-    await running.agent.drain(30)
+async def test_an_agent_without_requests_drains_as_soon_as_its_stub_knows(
+    running: Running, network: Network
+) -> None:
+    draining = asyncio.get_running_loop().create_task(running.agent.drain(30))
     await settle()
-    assert Drain("this agent is shutting down") in network.heard()
     assert running.agent.problem() == "draining"
+    assert not draining.done()
+    assert Drain("this agent is shutting down") in network.heard()
+    network.tell()
+    await draining
+
+
+async def test_a_request_that_was_under_way_to_an_idle_agent_is_refused_before_it_ends(
+    running: Running, network: Network
+) -> None:
+    """If it closed at once, its stub could not tell what became of the request."""
+    network.cores[0].send_request(request(1))
+    draining = asyncio.get_running_loop().create_task(running.agent.drain(30))
+    await settle()
+    said = network.heard()
+    network.tell()
+    await draining
+    running.agent.stop()
+    refused = [each for each in [*said, *network.heard()] if isinstance(each, Refused)]
+    assert [(each.id, each.retryable) for each in refused] == [(1, True)]
 
 
 async def test_a_request_that_crosses_the_drain_may_be_asked_elsewhere(
@@ -247,6 +267,9 @@ async def test_a_request_that_crosses_the_drain_may_be_asked_elsewhere(
 async def test_draining_ends_with_the_last_request(running: Running, network: Network, clock: Clock) -> None:
     network.ask(request(1))
     draining = asyncio.get_running_loop().create_task(running.agent.drain(30))
+    await settle()
+    network.heard()
+    network.tell()
     await clock.advance(10)
     assert not draining.done()
     network.cancel(request(1))
@@ -260,6 +283,9 @@ async def test_draining_waits_until_the_stub_has_all_that_was_written(
     (link,) = running.agent.links
     monkeypatch.setattr(link.channels, "finish", lambda reason: taken.wait())
     draining = asyncio.get_running_loop().create_task(running.agent.drain(30))
+    await settle()
+    network.heard()
+    network.tell()
     await settle()
     assert not draining.done()
     taken.set()

@@ -7,7 +7,7 @@ import pytest
 from agent.upstream.credential import StaticToken
 from tests.unit.agent.parts import Agent, Apiserver, head_of, request, upload
 from tests.unit.fakes import Clock, settle
-from tunnel.core.errors import BadGateway, TooManyRequests
+from tunnel.core.errors import BadGateway, TooManyRequests, Unavailable
 from tunnel.core.wire.exchange import BODY_UNKNOWN
 from tunnel.kit.failures import CommandFailed
 
@@ -187,6 +187,18 @@ async def test_a_kept_alive_connection_that_had_closed_is_replaced_once(agent: A
     assert again.taken().startswith(method)
     again.stream.receive_end()
     assert agent.refused() == [(2, 502, False)]
+
+
+async def test_what_was_sent_once_is_not_said_to_be_untouched_when_no_second_connection_can_be_had(
+    agent: Agent,
+) -> None:
+    """A GET through a proxy may have done something, and its client would be told to come again."""
+    stale = kept_alive(agent)
+    agent.ask(request(2, b"GET"))
+    agent.upstreams.give(stale)
+    stale.stream.receive_end()
+    agent.upstreams.refuse(Unavailable("this agent is shutting down"))
+    assert agent.refused() == [(2, 503, False)]
 
 
 @pytest.mark.parametrize("method", [b"POST", b"DELETE", b"PUT", b"PATCH"])

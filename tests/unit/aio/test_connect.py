@@ -123,7 +123,7 @@ def test_a_refusal_names_the_proxy_its_status_and_the_far_end() -> None:
 
 def test_a_407_says_what_to_do() -> None:
     wanted = b"HTTP/1.1 407 Authentication Required\r\nProxy-Authenticate: Basic realm=x\r\n\r\n"
-    assert "wants a user name and a password (--proxy-credentials)" in refusal(wanted)
+    assert "wants a user name and a password (in its URL, or --proxy-credentials)" in refusal(wanted)
     assert "refuses this user name or password" in refusal(wanted, KNOWN)
     kerberos = b"HTTP/1.1 407 X\r\nProxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n\r\n"
     assert "takes only negotiate, ntlm, and Basic is all" in refusal(kerberos, KNOWN)

@@ -196,6 +196,45 @@ def test_another_kubeconfig_has_another_certificate(scene: Scene, capsys: Output
 
 
 @pytest.mark.parametrize(
+    ("words", "told", "environment", "proxy"),
+    [
+        ((), {}, {}, None),
+        ((), {}, {"HTTPS_PROXY": "http://env:3128"}, "http://env:3128"),
+        ((), {}, {"HTTPS_PROXY": "http://env:3128", "NO_PROXY": ".example.com"}, None),
+        ((), {"server": "https://localhost:8443"}, {"HTTPS_PROXY": "http://env:3128"}, None),
+        (
+            (),
+            {"proxy-url": "https://told"},
+            {"HTTPS_PROXY": "http://env:3128", "NO_PROXY": "*"},
+            "https://told:443",
+        ),
+        (("--proxy", "http://ann:secret@flag:8080"), {"proxy-url": "http://told"}, {}, "http://flag:8080"),
+        (("--proxy", "off"), {"proxy-url": "http://told"}, {"HTTPS_PROXY": "http://env:3128"}, None),
+    ],
+    ids=["none", "environment", "excepted", "local", "kubeconfig", "flag", "off"],
+)
+def test_the_stub_is_reached_by_the_proxy_that_kubectl_asks(
+    scene: Scene,
+    capsys: Output,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    told: dict[str, str],
+    environment: dict[str, str],
+    proxy: str | None,
+) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    scene.told(**told)
+    scene.given(aged(scene, 0.9))
+    login(capsys, *words)
+    (called,) = scene.calls
+    assert (str(called.proxy) if called.proxy else None) == proxy
+    assert called.proxy is None or (called.proxy.authorization() is not None) == ("@" in "".join(words))
+
+
+@pytest.mark.parametrize(
     ("words", "environment", "code", "reason"),
     [
         ([], {module.INFORMATION: ""}, 2, "--server is missing"),
@@ -205,6 +244,8 @@ def test_another_kubeconfig_has_another_certificate(scene: Scene, capsys: Output
         (["--cert", "x"], {}, 2, "--cert and --key go together"),
         (["--oidc-token-command", " "], {}, 2, "--oidc-token-command is empty"),
         (["--oidc-token-command", "'"], {}, 2, "--oidc-token-command: No closing quotation"),
+        (["--proxy", "socks5://p:1"], {}, 2, "--proxy: a socks5 proxy is not supported"),
+        ([], {"HTTPS_PROXY": "socks5://p:1"}, 2, "HTTPS_PROXY: a socks5 proxy is not supported"),
         ([], {module.INFORMATION: "{"}, 1, "is not an ExecCredential"),
         ([], {LOGIN_CERTIFICATE: "!"}, 1, f"{LOGIN_CERTIFICATE} is not base64"),
         ([], {LOGIN_CERTIFICATE: "eA=="}, 1, f"{LOGIN_CERTIFICATE}: is not PEM"),

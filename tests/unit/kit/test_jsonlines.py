@@ -3,6 +3,8 @@
 import io
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,22 @@ def test_lines_are_appended_to_the_file(tmp_path: Path) -> None:
     lines.write({})
     assert path.read_text() == "before\n{}\n"
     lines.close()
+
+
+def test_lines_of_several_writers_to_one_file_stay_whole(tmp_path: Path) -> None:
+    """A stub's workers share its audit log; each line must be one write, however long."""
+    path = str(tmp_path / "audit.log")
+
+    def write(writer: int) -> None:
+        lines = JsonLines.open(path, "--audit")
+        for number in range(100):
+            lines.write({"writer": writer, "number": number, "text": "x" * 200 * number})
+        lines.close()
+
+    with ThreadPoolExecutor(4) as writers:
+        list(writers.map(write, range(4)))
+    found = [json.loads(line) for line in Path(path).read_text().splitlines()]
+    assert sorted((each["writer"], each["number"]) for each in found) == list(product(range(4), range(100)))
 
 
 def test_a_file_that_cannot_be_opened_is_named_with_its_flag(tmp_path: Path) -> None:

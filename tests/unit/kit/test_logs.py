@@ -183,3 +183,12 @@ def test_a_line_that_cannot_be_formatted_is_reported_and_not_raised(
     handler.emit(record("%d", "no number"))
     handler.close()
     assert "--- Logging error ---" in capsys.readouterr().err
+
+
+def test_what_every_line_of_a_process_says_stands_beside_its_extras() -> None:
+    stream = io.StringIO()
+    logs.start(LogSettings(log_format="json"), stream, worker=1)
+    logging.getLogger("stub").info("opened", extra={"cluster": "blue"})
+    logs.stop()
+    line = json.loads(stream.getvalue())
+    assert (line["worker"], line["cluster"]) == (1, "blue")

@@ -14,8 +14,11 @@ from stub.election.errors import StoreRefused
 from stub.election.events import BecameActive, ElectionEvent
 from stub.election.label import PodLabel
 from stub.election.loop import Surroundings
+from stub.election.record import LeaseRecord
 from stub.election.stores.file import FileLeaseStore
 from stub.election.stores.kubernetes import KubernetesLeaseStore
+from stub.election.timing import ElectionTiming
+from stub.front.office import RECENTLY_SECONDS
 from stub.leadership import CLEAR_SECONDS, SILENT_SECONDS, Candidacy, Leadership, make_leadership
 from stub.settings import StubSettings
 from tests.unit.stub.election.simulated_time import SimulatedLoop, now, simulated
@@ -122,6 +125,20 @@ async def test_the_active_stub_asks_its_agents_in_the_epoch_of_its_term() -> Non
 
 
 @simulated
+async def test_users_of_an_active_stub_whose_agents_are_on_their_way_come_again() -> None:
+    one = Member(SharedRecord())
+    one.agent.stream.lose()
+    await asyncio.sleep(60.0)
+    async with one.running():
+        await one.active()
+        one.asked()
+        assert (one.user.answer()[1]["retry-after"], one.user.stream.closed) == ("1", False)
+        await asyncio.sleep(RECENTLY_SECONDS)
+        one.asked()
+        assert "retry-after" not in one.user.answer()[1]
+
+
+@simulated
 async def test_a_stub_that_was_paused_past_its_deadline_refuses_the_first_request_when_it_wakes() -> None:
     one = Member(SharedRecord())
     async with one.running():
@@ -212,6 +229,53 @@ async def test_each_term_is_told_with_its_own_epoch() -> None:
             assert two.agent.heard(Active) == [Active("uid-1", 2)]
 
 
+def lonely(shared: SharedRecord, name: str = "one") -> Member:
+    member = Member(shared, name)
+    member.agent.stream.lose()
+    return member
+
+
+@simulated
+async def test_a_stub_without_agents_takes_a_free_lease_only_when_nobody_else_has() -> None:
+    shared = SharedRecord()
+    shared.put(LeaseRecord(holder=""))
+    one = lonely(shared)
+    async with one.running():
+        began = now()
+        await one.active()
+        assert now() - began == pytest.approx(ElectionTiming().deference_seconds, abs=0.1)
+
+
+@simulated
+async def test_a_stub_takes_the_free_lease_as_soon_as_it_has_an_agent() -> None:
+    shared = SharedRecord()
+    shared.put(LeaseRecord(holder=""))
+    one = lonely(shared)
+    async with one.running():
+        await asyncio.sleep(1.0)
+        assert not one.leadership.active
+        one.stub.agent()
+        began = now()
+        await one.active()
+        assert now() - began < 0.1
+
+
+@simulated
+async def test_a_lease_that_is_handed_over_goes_to_the_standby_that_has_agents() -> None:
+    shared = SharedRecord()
+    one, two, three = Member(shared, "one"), lonely(shared, "two"), Member(shared, "three")
+    async with one.running():
+        await one.active()
+        async with two.running(), three.running():
+            await asyncio.sleep(1.0)
+            await one.leadership.hand_over()
+            began = now()
+            await three.active()
+            assert now() - began < 0.1
+            await asyncio.sleep(30.0)
+            assert two.leadership.takeovers == 0
+
+
 # Handing over ------------------------------------------------------------------------------------
 
 
@@ -297,10 +361,23 @@ async def test_who_holds_the_lease_is_shown_by_all() -> None:
             common = {"lease": "file:lease.json", "holder": "one", "epoch": 1, "storeFails": False}
             assert one.leadership.describe() == common | {"state": "active", "identity": "one"}
             assert two.leadership.describe() == common | {"state": "standby", "identity": "two"}
+            assert two.leadership.known_instances == (), "the holder's name tells no instance"
             two.store.fails = True
             shared.watchers.clear()
             await asyncio.sleep(10.0)
             assert two.leadership.describe()["storeFails"] is True
+
+
+@simulated
+async def test_a_standby_knows_the_instance_that_holds_the_lease() -> None:
+    shared, holder = SharedRecord(), "0123456789abcdef"
+    one, two = Member(shared, f"pod_{holder}"), Member(shared, "two")
+    assert two.leadership.known_instances == ()
+    async with one.running():
+        await one.active()
+        async with two.running():
+            await asyncio.sleep(1.0)
+            assert two.leadership.known_instances == (holder,)
 
 
 @simulated

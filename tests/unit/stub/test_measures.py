@@ -1,5 +1,6 @@
 """What the stub counts."""
 
+from collections import Counter
 from types import SimpleNamespace
 from typing import cast
 
@@ -8,8 +9,12 @@ import pytest
 from stub.election.record import LeaseRecord
 from stub.leadership import Leadership
 from stub.measures import StubMeasures
+from stub.recording.recorder import Recorder
+from stub.recording.recording import RecordingTally
 from tests.unit.fakes import Clock
 from tests.unit.stub.parts import Stub
+from tunnel.aio.admittance import TurnedAway
+from tunnel.aio.listen import Listener
 
 
 @pytest.fixture
@@ -90,6 +95,14 @@ async def test_failed_handshakes_are_counted(measures: StubMeasures) -> None:
     assert values(measures)["failed_handshakes_total"] == 1
 
 
+async def test_connections_that_were_turned_away_are_counted_by_reason(measures: StubMeasures) -> None:
+    for _ in range(2):  # users' listener and agents'
+        counts = Counter({TurnedAway.ADDRESS_RATE: 2})
+        measures.listeners.append(cast("Listener", SimpleNamespace(turned_away=counts)))
+    assert values(measures)['turned_away_connections_total{reason="address_rate"}'] == 4
+    assert values(measures)['turned_away_connections_total{reason="crowd"}'] == 0
+
+
 def test_a_stub_without_a_lease_is_active_and_says_nothing_of_one(measures: StubMeasures) -> None:
     found = values(measures)
     assert found["active"] == 1
@@ -105,3 +118,12 @@ def test_the_part_in_the_election_is_shown(measures: StubMeasures, active: bool)
     assert found["active"] == active
     assert (found["takeovers_total"], found["lease_losses_total"]) == (3, 2)
     assert (found["lease_epoch"], found["lease_store_failing"]) == (7, 1)
+
+
+def test_recordings_are_counted_where_there_are_any(measures: StubMeasures) -> None:
+    assert not any("recording" in name for name in values(measures))
+    tally = RecordingTally(started=5, faulty=2, dropped_bytes=300, waiting_bytes=7)
+    measures.recorder = cast("Recorder", SimpleNamespace(tally=tally))
+    found = values(measures)
+    assert (found["recordings_total"], found["faulty_recordings_total"]) == (5, 2)
+    assert found["unrecorded_bytes_total"] == 300

@@ -49,7 +49,7 @@ def user_of(stub: server.Stub) -> User:
 
 async def test_a_stub_without_users_drains_at_once(stub: server.Stub) -> None:
     await stub.drain(0)
-    assert stub._problem() == "draining"
+    assert stub.problem() == "draining"
 
 
 async def test_draining_ends_as_soon_as_the_last_user_is_gone(stub: server.Stub, clock: Clock) -> None:
@@ -144,7 +144,7 @@ async def test_a_standby_is_ready_for_as_long_as_its_election_moves(
     assert candidate.leadership is not None
     assert not candidate.leadership.active
     monkeypatch.setattr(type(candidate.leadership.elector), "silent_seconds", silent)
-    assert candidate._problem() == problem
+    assert candidate.problem() == problem
 
 
 async def test_a_defect_in_the_leading_work_ends_the_stub(

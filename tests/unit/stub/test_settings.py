@@ -142,3 +142,18 @@ def test_a_slot_names_its_clusters_in_order(tmp_path: Path) -> None:
 def test_a_slot_that_could_mean_two_things_is_refused(tmp_path: Path, slots: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         loaded("--ca-dir", str(tmp_path), *(word for slot in slots for word in ("--slot", slot)))
+
+
+def test_recordings_are_off_and_then_of_output_alone(tmp_path: Path) -> None:
+    folder = ("--ca-dir", str(tmp_path), "--record-exec", str(tmp_path))
+    assert loaded("--ca-dir", str(tmp_path)).record_exec is None
+    settings = loaded(*folder)
+    assert (settings.record_exec_input, settings.record_exec_required) == (False, False)
+    assert "record-exec-max-size: 256MiB" in render(settings)
+    assert loaded(*folder, "--record-exec-max-size", "0").record_exec_max_size == 0
+
+
+@pytest.mark.parametrize("flag", ["--record-exec-input", "--record-exec-required"])
+def test_how_to_record_without_where_to_is_refused(tmp_path: Path, flag: str) -> None:
+    with pytest.raises(UsageError, match=f"^{flag} needs --record-exec"):
+        loaded("--ca-dir", str(tmp_path), flag)

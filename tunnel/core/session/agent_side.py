@@ -1,11 +1,21 @@
 """A session as the agent runs it: it hears requests and their bodies, and sends reports and refusals."""
 
-from h2.events import ConnectionTerminated, DataReceived, Event, RequestReceived, StreamEnded, StreamReset
+from typing import Final
+
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    Event,
+    PingAckReceived,
+    RequestReceived,
+    StreamEnded,
+    StreamReset,
+)
 
 from tunnel.core import limits
 from tunnel.core.errors import LocalMisuse, PeerViolation
 from tunnel.core.identifiers import RequestId
-from tunnel.core.session.events import AgentEvent, SessionClosed
+from tunnel.core.session.events import AgentEvent, DrainHeard, SessionClosed
 from tunnel.core.session.http2 import LANE_STREAM, TunnelConnection
 from tunnel.core.session.incoming import IncomingBodies
 from tunnel.core.session.lane import Lane
@@ -13,6 +23,9 @@ from tunnel.core.session.liveness import Liveness
 from tunnel.core.wire.control import Active, AgentHello, Drain, Reject, Report, StubHello
 from tunnel.core.wire.exchange import Cancel, Refused, Request
 from tunnel.core.wire.framing import FrameType
+
+_BEHIND_DRAIN: Final = b"\0\0\0DRAIN"
+"""What the PING behind a DRAIN carries."""
 
 
 class AgentSession:
@@ -82,8 +95,11 @@ class AgentSession:
         self._lane.queue(refused.encode())
 
     def send_drain(self, reason: str) -> None:
-        """Ask for no new requests."""
+        """Ask for no new requests. `DrainHeard` says when none can come any more."""
         self._lane.queue(Drain(reason).encode())
+        if not self._http2.ended:
+            self._lane.flush()  # the PING would overtake it
+            self._http2.ping(_BEHIND_DRAIN)
 
     def send_reject(self, reason: str) -> None:
         """Say why this session is about to be closed."""
@@ -112,6 +128,9 @@ class AgentSession:
                 self._take_stream(event)
             case StreamEnded() | StreamReset():
                 self._take_end(event, events)
+            case PingAckReceived():
+                if event.ping_data == _BEHIND_DRAIN:
+                    events.append(DrainHeard())
             case ConnectionTerminated():
                 events.append(SessionClosed(f"the stub ended the session (code {event.error_code})"))
             case _:

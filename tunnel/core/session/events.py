@@ -44,6 +44,11 @@ class BodyRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class DrainHeard:
+    """The stub has heard that this agent drains, and what it had asked before is here."""
+
+
+@dataclass(frozen=True, slots=True)
 class SessionClosed:
     """The peer ended the session with a GOAWAY."""
 
@@ -60,6 +65,7 @@ AgentEvent = (
     | BodyReceived
     | BodyEnded
     | BodyBroken
+    | DrainHeard
     | SessionClosed
 )
 """What reaches an agent."""

@@ -56,6 +56,8 @@ class StubSession:
             PeerViolation: the agent broke the protocol; send `output()` and close.
         """
         self._liveness.heard(now)
+        if self._lane.waiting_bytes:
+            self._lane.flush()  # what was asked must not be overtaken by the answer to a PING behind a DRAIN
         events: list[StubEvent] = []
         for event in self._http2.receive(data, now):
             self._take(event, events)

@@ -114,6 +114,15 @@ def test_a_counted_body_is_passed_on_as_the_views_it_came_in(upstream: Upstream)
     assert responder.views == 2
 
 
+def test_bytes_behind_a_counted_body_are_nobodys_and_spoil_the_connection(upstream: Upstream) -> None:
+    responder = upstream.ask()
+    upstream.stream.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01")
+    upstream.stream.receive(b"23456789" + OK)
+    assert responder.body == b"0123456789"
+    assert responder.heard[-1] == "end"
+    assert (upstream.free, upstream.gone) == (0, 1)
+
+
 def test_a_body_until_the_close_ends_there_and_nowhere_else(upstream: Upstream) -> None:
     responder = upstream.ask()
     upstream.stream.receive(b"HTTP/1.1 200 OK\r\n\r\nsome")

@@ -15,7 +15,7 @@ from tunnel.core import limits
 from tunnel.core.errors import LocalMisuse, PeerViolation
 from tunnel.core.identifiers import RequestId
 from tunnel.core.session.agent_side import AgentSession
-from tunnel.core.session.events import SessionClosed
+from tunnel.core.session.events import DrainHeard, SessionClosed
 from tunnel.core.session.http2 import LANE_STREAM
 from tunnel.core.session.stub_side import StubSession
 from tunnel.core.wire.control import Active, Drain, Reject, Report
@@ -91,7 +91,7 @@ def test_unknown_frames_and_frames_of_the_other_direction_are_skipped_behind_it(
         pair.agent._lane.queue(frame)
     pair.stub.send_drain("later")
     pair.agent.send_drain("later")
-    assert pair.said_at_agent() == [Drain("later")]
+    assert pair.said_at_agent() == [Drain("later"), DrainHeard()]
     assert pair.said_at_stub() == [Drain("later")]
 
 

@@ -280,32 +280,77 @@ CONTROL = [
 ]
 
 
+at_both_ends = pytest.mark.parametrize("end", [0, 1], ids=["stub", "agent"])
+
+
+@at_both_ends
 @pytest.mark.parametrize("frame", CONTROL, ids=["ping", "settings", "empty-data", "priority", "unknown"])
-def test_a_flood_of_frames_that_an_honest_peer_hardly_sends_ends_the_session(frame: bytes) -> None:
-    _, agent = connected()
-    agent.receive(frame * (limits.CONTROL_FRAMES_PER_SECOND - 1), NOW + 10)
-    agent.receive(frame * limits.CONTROL_FRAMES_PER_SECOND, NOW + 20)
-    agent.data_to_send()
-    with pytest.raises(PeerViolation, match="DenialOfServiceError: more than 1000 frames"):
-        agent.receive(frame, NOW + 20.9)
-    [(kind, _, _, payload)] = http2_frames(agent.data_to_send())
+def test_a_flood_of_frames_that_an_honest_peer_hardly_sends_ends_the_session(frame: bytes, end: int) -> None:
+    connection = connected()[end]
+    if end == 0:  # DATA comes behind the agent's answer alone
+        answer = http2_frame(HEADERS, LANE_STREAM, b"\x88", END_HEADERS)
+        connection.receive(answer, NOW)
+    connection.receive(frame * (limits.CONTROL_FRAMES_PER_SECOND - 1), NOW + 10)
+    connection.receive(frame * limits.CONTROL_FRAMES_PER_SECOND, NOW + 20)
+    connection.data_to_send()
+    with pytest.raises(PeerViolation, match="DenialOfServiceError: more than 100 frames"):
+        connection.receive(frame, NOW + 20.9)
+    [(kind, _, _, payload)] = http2_frames(connection.data_to_send())
     assert (kind, int.from_bytes(payload[4:8], "big")) == (GOAWAY, ErrorCodes.ENHANCE_YOUR_CALM)
 
 
-def test_a_flood_of_resets_ends_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+@at_both_ends
+def test_a_flood_of_resets_ends_the_session(monkeypatch: pytest.MonkeyPatch, end: int) -> None:
     monkeypatch.setattr(limits, "STREAM_FRAMES_PER_SECOND", 50)
-    _, agent = connected()
+    connection = connected()[end]
     reset = http2_frame(RST_STREAM, LANE_STREAM, bytes(4))
-    agent.receive(reset * 50, NOW + 10)
+    connection.receive(reset * 50, NOW + 10)
     with pytest.raises(PeerViolation, match="more than 50 frames like RstStreamFrame"):
-        agent.receive(reset, NOW + 10)
+        connection.receive(reset, NOW + 10)
+
+
+@at_both_ends
+def test_a_flood_of_credit_ends_the_session(end: int) -> None:
+    connection = connected()[end]
+    update = http2_frame(WINDOW_UPDATE, LANE_STREAM, (1).to_bytes(4, "big"))
+    connection.receive(update * limits.CREDIT_FRAMES_PER_SECOND, NOW + 10)
+    with pytest.raises(PeerViolation, match="more than 5000 frames like WindowUpdateFrame"):
+        connection.receive(update, NOW + 10)
+
+
+@at_both_ends
+@pytest.mark.parametrize("number", [0, LANE_STREAM])
+@pytest.mark.parametrize("increment", [1, 2**31 - 1, 2**31 + 5, 0])
+def test_credit_in_one_piece_says_what_h2_says_of_it_in_pieces(end: int, number: int, increment: int) -> None:
+    update = http2_frame(WINDOW_UPDATE, number, increment.to_bytes(4, "big"))
+    said = []
+    for size in (len(update), 1):
+        connection = connected()[end]
+        events: list[object] = []
+        try:
+            for start in range(0, len(update), size):
+                events += connection.receive(update[start : start + size], NOW)
+        except PeerViolation as violation:
+            events.append(str(violation))
+        said.append((list(map(str, events)), connection.room(LANE_STREAM), connection.data_to_send()))
+    assert said[0] == said[1]
+
+
+@at_both_ends
+def test_a_reset_of_what_is_over_says_nothing_in_one_piece_or_in_several(end: int) -> None:
+    connection = connected()[end]
+    reset = http2_frame(RST_STREAM, LANE_STREAM, bytes(4))
+    assert len(connection.receive(reset, NOW)) == 1
+    for size in (len(reset), 5):
+        pieces = [reset[start : start + size] for start in range(0, len(reset), size)]
+        assert [event for piece in pieces for event in connection.receive(piece, NOW)] == []
 
 
 def test_every_body_may_end_and_begin_again_within_a_second() -> None:
-    assert limits.STREAM_FRAMES_PER_SECOND >= 4 * limits.BODY_STREAMS
+    assert limits.STREAM_FRAMES_PER_SECOND >= 2 * limits.BODY_STREAMS
 
 
-def test_credit_is_never_counted_as_a_flood() -> None:
+def test_credit_does_not_count_among_the_frames_that_are_answered() -> None:
     _, agent = connected()
     update = http2_frame(WINDOW_UPDATE, LANE_STREAM, (1).to_bytes(4, "big"))
     agent.receive(update * (2 * limits.CONTROL_FRAMES_PER_SECOND), NOW + 10)

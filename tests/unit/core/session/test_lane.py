@@ -4,11 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.core.properties import cuts, pieces
-from tests.unit.core.session.pair import START, Pair, greeted, http2_frames, of, request
+from tests.unit.core.session.pair import START, Pair, greeted, http2_frames, of, request, upload
 from tunnel.core import limits
 from tunnel.core.identifiers import RequestId
 from tunnel.core.session.agent_side import AgentSession
-from tunnel.core.session.events import AgentEvent
+from tunnel.core.session.events import AgentEvent, DrainHeard
 from tunnel.core.session.http2 import LANE_STREAM
 from tunnel.core.wire.control import Active, Drain, Reject, Report
 from tunnel.core.wire.exchange import Cancel, Refused, Request
@@ -42,6 +42,25 @@ def test_more_than_a_data_frame_leaves_in_several_and_arrives_whole() -> None:
     frames = lane_data(pair.to_agent())
     assert [len(frame) for frame in frames[:-1]] == [limits.DATA_BYTES] * 3
     assert of(Request, pair.at_agent) == sent
+
+
+def test_the_answer_to_a_drain_comes_behind_all_that_was_asked_before_it_was_heard() -> None:
+    pair = greeted()
+    pair.agent.send_drain("bye")
+    crossing = [request(1), upload(2), request(3)]
+    for one in crossing:
+        pair.stub.send_request(one)
+    pair.to_stub()
+    said = pair.said_at_agent()
+    assert of(Request, said) == crossing
+    assert said[-1] == DrainHeard()
+
+
+def test_a_ping_for_liveness_says_nothing_of_a_drain() -> None:
+    pair = greeted()
+    pair.now += limits.PING_SECONDS
+    assert not pair.agent.tick(pair.now)
+    assert pair.said_at_agent() == []
 
 
 def filled() -> Pair:
@@ -86,7 +105,7 @@ def test_padding_on_the_lane_is_credited_too() -> None:
     for _ in range(2 * limits.MIB // 256):
         connection.send_data(LANE_STREAM, b"", pad_length=255)
         pair.to_agent()
-        pair.now += 0.01
+        pair.now += 0.02
         pair.to_stub()
     assert connection.room(LANE_STREAM) > limits.LANE_WINDOW_BYTES - 2 * limits.MIB
 

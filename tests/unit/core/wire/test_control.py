@@ -81,6 +81,7 @@ WRONG = [
     (StubHello, {**HELLO, "cluster": "a\nb"}, "cluster"),
     (StubHello, {**HELLO, "worker": -1}, "worker"),
     (StubHello, {**HELLO, "worker": 1.0}, "worker"),
+    (StubHello, {**HELLO, "workers": -1}, "workers"),
     (StubHello, {**HELLO, "worker": 2**63}, "worker"),
     (StubHello, {**HELLO, "instances": "a"}, "instances"),
     (StubHello, {**HELLO, "instances": [None]}, "instances"),

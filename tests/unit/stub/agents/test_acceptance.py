@@ -1,5 +1,6 @@
 """What becomes of a connection that an agent opened."""
 
+import asyncio
 import logging
 from dataclasses import replace
 
@@ -9,10 +10,14 @@ from certs.peer import PeerCertificate
 from stub.agents.acceptance import AgentAcceptance
 from stub.agents.channel import ResponseChannel
 from stub.agents.registry import Registry
+from tests.unit.fakes import FakeStream
 from tests.unit.stub.parts import AGENT, HELLO, standing, with_dates
 from tunnel.aio.session import SessionRunner
 from tunnel.aio.stream import TlsFacts
-from tunnel.core.wire.control import CHANNEL_ALPN, SESSION_ALPN
+from tunnel.core.session.agent_side import AgentSession
+from tunnel.core.wire.control import CHANNEL_ALPN, SESSION_ALPN, StubHello
+
+TLS = TlsFacts("TLSv1.3", SESSION_ALPN, None, b"agent")
 
 
 def accepted(
@@ -29,6 +34,24 @@ def accepted(
 async def test_the_protocol_agreed_on_decides_between_session_and_channel() -> None:
     assert isinstance(accepted(SESSION_ALPN), SessionRunner)
     assert isinstance(accepted(CHANNEL_ALPN), ResponseChannel)
+
+
+async def test_each_session_hears_which_other_stubs_are_known_at_that_moment() -> None:
+    acceptance = AgentAcceptance(Registry(), standing(), HELLO)
+    known: set[str] = set()
+    acceptance.known_instances = lambda: tuple(known)
+    said = []
+    for instance in ("", "stub-2", "stub-1"):
+        known = {instance} - {""}
+        session, stream = acceptance.accept(TLS, "192.0.2.9"), FakeStream()
+        assert session is not None
+        stream.open(session)
+        core = AgentSession(asyncio.get_running_loop().time())
+        (hello,) = core.receive(stream.take(), 0.0)
+        assert isinstance(hello, StubHello)
+        said.append(hello.instances)
+        stream.lose()
+    assert said == [("stub-1",), ("stub-1", "stub-2"), ("stub-1",)]
 
 
 @pytest.mark.parametrize("alpn", [SESSION_ALPN, CHANNEL_ALPN])

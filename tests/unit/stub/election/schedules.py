@@ -17,6 +17,7 @@ CALM_SECONDS = 10.0
 does not know yet. Nothing protects against that."""
 
 Moments = tuple[tuple[float, float], ...]
+ALWAYS: Moments = ((0.0, inf),)
 
 
 def hostile(seed: int) -> Schedule:
@@ -66,6 +67,7 @@ def _hostile_process(random: Random, seconds: float, *, seen_by_all: bool) -> Pr
         stopped_at=random.uniform(0, seconds) if ends > 0.8 else inf,
         fate=fate,
         watch_delay=watch_delay,
+        defers=_windows(random, seconds, random.choice([0, 0, 1, 3]), 30.0),
     )
 
 
@@ -104,6 +106,7 @@ def _fair_process(
         stopped_at=stopped_at,
         fate=_fair_fate(random, scale, failing),
         watch_delay=lambda: random.random() * scale,
+        defers=random.choice([(), ALWAYS, _windows(random, 90.0, 3, 30.0)]),
     )
 
 
@@ -122,8 +125,9 @@ def _fair_fate(random: Random, scale: float, failing: float) -> Callable[[float]
     return fate
 
 
-def calm(seed: int, *, crash: bool, watches: bool = True) -> Schedule:
-    """Three processes and a quick store; the first, which holds the lease, crashes or stops after half a minute."""
+def calm(seed: int, *, crash: bool, watches: bool = True, deferring: tuple[int, ...] = ()) -> Schedule:
+    """Three processes and a quick store; the first, which holds the lease, crashes or stops after half a minute. Some of the
+    others had rather not follow."""
     random = Random(seed)
     moment = random.uniform(25, 35)
     return Schedule(
@@ -139,6 +143,7 @@ def calm(seed: int, *, crash: bool, watches: bool = True) -> Schedule:
                 stopped_at=inf if crash or number else moment,
                 fate=lambda now: Fate(random.random() * 0.025, random.random() * 0.025),
                 watch_delay=lambda: random.random() * 0.05,
+                defers=ALWAYS if number in deferring else (),
             )
             for number in range(3)
         ),

@@ -39,7 +39,7 @@ class Fate:
 
 @dataclass(frozen=True, slots=True)
 class ProcessPlan:
-    """One process: its clock, its pauses, its end, and the fates of its calls."""
+    """One process: its clock, its pauses, its end, the fates of its calls, and when others had better lead."""
 
     offset: float
     speed: float
@@ -51,6 +51,7 @@ class ProcessPlan:
     stopped_at: float
     fate: Callable[[float], Fate]
     watch_delay: Callable[[], float]
+    defers: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ class Process:
 
     def __init__(self, world: "World", name: str, plan: ProcessPlan, timing: ElectionTiming) -> None:
         self.world, self.name, self.plan = world, name, plan
-        self.candidate = Candidate(name, timing, world.random.random)
+        self.candidate = Candidate(name, timing, world.random.random, self._defers)
         self.candidate.watched = plan.watches
         self.alive = True
         self.stopping = False
@@ -140,6 +141,9 @@ class Process:
     @property
     def wall(self) -> datetime:
         return WALL_START + timedelta(seconds=self.world.now + self.plan.wall_skew)
+
+    def _defers(self) -> bool:
+        return any(start <= self.world.now < end for start, end in self.plan.defers)
 
     def holds(self) -> bool:
         return self.alive and self.candidate.holds(self.local)

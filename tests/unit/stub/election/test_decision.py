@@ -16,6 +16,7 @@ STANDBY = Observation(
     record=THEIRS,
     stale=False,
     free_at=15.0,
+    deference=0.0,
     valid_until=None,
     call_after=-inf,
     write_after=-inf,
@@ -39,6 +40,11 @@ HOLDER = replace(STANDBY, record=OURS, free_at=-inf, valid_until=10.0, call_afte
         (replace(STANDBY, stale=True, call_after=3.0), 2.0, Wait(3.0)),
         (replace(STANDBY, stale=True, free_at=-inf), 0.0, Read()),
         (replace(STANDBY, record=None, free_at=-inf), 0.0, Acquire()),
+        (replace(STANDBY, record=None, free_at=-inf, deference=5.0), 0.0, Acquire()),
+        (replace(STANDBY, read_at=30.0, deference=5.0), 15.0, Wait(20.0)),
+        (replace(STANDBY, deference=5.0), 19.999, Read()),
+        (replace(STANDBY, deference=5.0), 20.0, Acquire()),
+        (replace(STANDBY, read_at=30.0, deference=5.0, write_after=19.0), 15.0, Wait(20.0)),
     ],
 )
 def test_a_standby_waits_for_the_observed_expiry_and_looks_meanwhile(

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from stub.election.events import BecameActive, Lost, NotReleased, StoreFailing, StoreRecovered
-from stub.election.loop import RELEASE_SECONDS, boottime, new_identity
+from stub.election.loop import RELEASE_SECONDS, boottime, instance_of, new_identity
 from stub.election.timing import ElectionTiming
 from tests.unit.stub.election.simulated_time import SimulatedLoop, now, simulate, simulated
 from tests.unit.stub.election.stage import Player, SharedRecord, playing
@@ -422,6 +422,19 @@ def test_no_two_processes_have_one_identity() -> None:
     assert new_identity("pod") != new_identity("pod")
     assert new_identity("x" * 5000).startswith("xxx")
     assert len(new_identity("x" * 5000)) < 256
+
+
+@pytest.mark.parametrize(
+    ("identity", "instance"),
+    [
+        (new_identity("my_pod", "0123456789abcdef"), "0123456789abcdef"),
+        ("somebody else", None),
+        ("pod_0123456789abcdef0", None),
+        ("", None),
+    ],
+)
+def test_an_identity_tells_the_instance_that_it_was_made_with(identity: str, instance: str | None) -> None:
+    assert instance_of(identity) == instance
 
 
 def test_the_clock_does_not_go_back() -> None:

@@ -13,10 +13,10 @@ from tests.unit.stub.election.simulation import World
 
 TIMING = ElectionTiming()
 
-GAP_SECONDS = TIMING.lease_seconds + 2.5 * TIMING.renew_deadline_seconds
+GAP_SECONDS = TIMING.lease_seconds + 2.5 * TIMING.renew_deadline_seconds + TIMING.deference_seconds
 """Without a holder, at the worst: 1 s until the last write of a process that died takes effect; 7 s until it is seen, past a
 look that failed; the lease; then 15 s for an acquisition that meets first a label set by somebody else, then a failed look, a
-lost answer, and a failed look for what became of it. No adversary is needed for less than half of that."""
+lost answer, and a failed look for what became of it; and once the time for which everybody who is left defers. No adversary is needed for less than half of that."""
 
 CHUNK = 10_000
 
@@ -72,3 +72,26 @@ def test_a_quick_store_hands_over_within(crash: bool, watches: bool, bound: floa
         outcome = World(schedules.calm(seed, crash=crash, watches=watches)).run()
         assert len(outcome.terms) == 2
         assert max(outcome.gaps[1:]) <= bound, f"seed {seed}"
+
+
+@pytest.mark.parametrize("crash", [True, False], ids=["a crash", "a stop"])
+@pytest.mark.parametrize("watches", [True, False], ids=["watched", "by looking"])
+@pytest.mark.parametrize("deferring", [1, 2])
+def test_of_two_followers_the_one_that_need_not_defer_leads_and_no_later(
+    crash: bool, watches: bool, deferring: int
+) -> None:
+    bound = TIMING.longest_retry_seconds + 0.1 + (TIMING.lease_seconds if crash else 0)
+    for seed in range(30):
+        schedule = schedules.calm(seed, crash=crash, watches=watches, deferring=(deferring,))
+        outcome = World(schedule).run()
+        assert [name for _, name, _ in outcome.terms] == ["stub-0", f"stub-{3 - deferring}"], f"seed {seed}"
+        assert max(outcome.gaps[1:]) <= bound, f"seed {seed}"
+
+
+def test_where_all_defer_one_leads_behind_that() -> None:
+    for seed in range(30):
+        outcome = World(schedules.calm(seed, crash=False, deferring=(1, 2))).run()
+        assert len(outcome.terms) == 2
+        assert TIMING.deference_seconds - 0.1 < max(outcome.gaps[1:]) < TIMING.deference_seconds + 1, (
+            f"seed {seed}"
+        )

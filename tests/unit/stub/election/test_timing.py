@@ -39,3 +39,11 @@ def test_a_lost_call_the_retry_and_its_answer_within_two_seconds_fit_in_the_dead
     timing = ElectionTiming()
     lost = timing.longest_retry_seconds + max(timing.call_seconds, timing.longest_retry_seconds)
     assert lost + 2 * 2.0 < timing.renew_deadline_seconds, "a read and a write behind a lost call"
+
+
+def test_who_defers_leaves_a_free_lease_for_a_look_of_the_others_and_its_answer() -> None:
+    timing = ElectionTiming()
+    assert timing.deference_seconds == pytest.approx(4.9)
+    assert (
+        timing.longest_retry_seconds + timing.call_seconds <= timing.deference_seconds < timing.lease_seconds
+    )

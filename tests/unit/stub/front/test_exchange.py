@@ -248,6 +248,7 @@ async def test_an_agent_that_is_gone_is_502_and_whether_it_took_effect_is_not_cl
     agent: FarAgent, user: User
 ) -> None:
     user.ask("DELETE /api/v1/namespaces/x")
+    agent.asked()
     agent.stream.lose()
     status, _, body = user.answer()
     assert status == 502

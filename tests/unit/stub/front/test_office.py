@@ -61,6 +61,35 @@ async def test_clients_try_again_only_while_the_last_agent_has_just_left(
     assert f"left {seconds:.0f} s ago" in found.message
 
 
+@pytest.mark.parametrize(
+    ("before", "seconds"),
+    [(0.0, STARTING_SECONDS), (STARTING_SECONDS - 1, RECENTLY_SECONDS), (1000.0, RECENTLY_SECONDS)],
+    ids=["just started", "while agents are looking for it", "long there"],
+)
+@pytest.mark.parametrize("cluster", [BLUE, RED])
+async def test_who_became_active_expects_its_agents_for_a_while(
+    stub: Stub, clock: Clock, before: float, seconds: float, cluster: ClusterId
+) -> None:
+    """Behind that, kubectl would try ten times for a cluster that does not exist."""
+    await clock.advance(before)
+    stub.office.became_active()
+    await clock.advance(seconds - 1)
+    found = refusal(stub, cluster)
+    assert (type(found), found.retry_after) == (Unavailable, 1)
+    await clock.advance(1)
+    assert refusal(stub, cluster).retry_after is None
+
+
+async def test_who_became_active_expects_agents_that_left_it_before(stub: Stub, clock: Clock) -> None:
+    stub.agent().stream.lose()
+    await clock.advance(1000)
+    assert refusal(stub).retry_after is None
+    stub.office.became_active()
+    assert refusal(stub).retry_after == 1
+    await clock.advance(RECENTLY_SECONDS)
+    assert refusal(stub).retry_after is None
+
+
 async def test_clients_try_again_while_every_agent_drains(stub: Stub) -> None:
     agent = stub.agent()
     agent.core.send_drain("bye")

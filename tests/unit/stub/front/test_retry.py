@@ -192,15 +192,46 @@ async def test_a_request_older_than_the_budget_is_not_asked_again(
     assert user.answer()[0] == 503
 
 
-async def test_a_body_that_was_streamed_is_gone_and_its_request_not_asked_again(
-    stub: Stub, first: FarAgent, second: FarAgent
+@pytest.mark.parametrize(
+    ("code", "retryable", "retry_after"),
+    [(503, True, "1"), (429, True, "1"), (502, True, None), (503, False, None), (403, False, None)],
+    ids=["draining or fenced", "full", "its apiserver is down", "not certain", "not allowed"],
+)
+async def test_a_body_that_was_streamed_is_gone_so_its_client_is_told_to_come_again_where_it_may(
+    stub: Stub, first: FarAgent, second: FarAgent, code: int, retryable: bool, retry_after: str | None
 ) -> None:
     user = stub.user()
     user.ask("POST /api/v1/namespaces", "Transfer-Encoding: chunked", body=b"2\r\nab\r\n")
     assert [request.body_stream for request in first.asked()] == [True]
-    refuse(first, 1, 503, retryable=True)
+    refuse(first, 1, code, retryable=retryable)
     assert second.asked() == []
-    assert user.answer()[0] == 503
+    status, fields, _ = user.answer()
+    assert (status, fields.get("retry-after"), fields["connection"]) == (code, retry_after, "close")
+
+
+async def test_a_streamed_request_that_was_not_even_written_is_to_come_again(
+    stub: Stub, first: FarAgent, second: FarAgent
+) -> None:
+    user = stub.user()
+    user.ask("DELETE /api/v1/namespaces/a", "Transfer-Encoding: chunked", body=b"2\r\nab\r\n")
+    asker = first.link.take(RequestId(1))
+    assert asker is not None
+    asker.lost("reset", written=False)
+    assert second.asked() == []
+    status, fields, body = user.answer()
+    assert (status, fields["retry-after"]) == (503, "1")
+    assert b"went away before it was asked" in body
+
+
+async def test_what_was_not_even_written_waits_for_an_agent_where_there_is_no_other(
+    stub: Stub, first: FarAgent
+) -> None:
+    user = stub.user()
+    user.ask("DELETE /api/v1/namespaces/a")
+    first.stream.lose(LOST)  # before the end of the turn in which it was asked
+    status, fields, body = user.answer()
+    assert (status, fields["retry-after"]) == (503, "1")
+    assert b"the last one left 0 s ago" in body
 
 
 async def test_a_user_who_leaves_meanwhile_cancels_at_the_second_agent(

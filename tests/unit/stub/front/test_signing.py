@@ -11,6 +11,7 @@ from stub.signing.endpoints import Answer
 from tests.unit.fakes import Clock, settle
 from tests.unit.stub.parts import Stub
 from tunnel.aio.stream import TlsFacts
+from tunnel.core import limits
 from tunnel.core.errors import Unavailable
 
 JOIN = "POST /.cluster-tunnel/join"
@@ -100,6 +101,42 @@ async def test_behind_a_request_that_still_runs_it_is_refused(stub: Stub, endpoi
     user.ask(JOIN)
     await settle()
     assert endpoints.calls == []
+    user.front.abort("the test is over")
+    refused = stub.book.lines[-1][0]
+    assert (refused.method, refused.target) == (b"POST", b"/.cluster-tunnel/join"), (
+        "as its audit event has it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "seconds", "status"),
+    [(b"", limits.HEAD_SECONDS, 408), (b"not a chunk\r\n", 0.0, 400)],
+    ids=["that does not come", "that is malformed"],
+)
+async def test_a_body_is_refused_under_the_name_of_its_call(
+    stub: Stub, endpoints: Endpoints, clock: Clock, more: bytes, seconds: float, status: int
+) -> None:
+    user = stub.user()
+    user.ask(JOIN, "Transfer-Encoding: chunked", body=b"2\r\nab\r\n")
+    user.send(more)
+    await clock.advance(seconds)
+    assert user.answer()[0] == status
+    assert endpoints.calls == []
+    ((refused, _),) = stub.book.lines
+    assert refused.target == b"/.cluster-tunnel/join"
+
+
+async def test_what_follows_a_call_that_is_whole_takes_no_time_from_it(
+    stub: Stub, endpoints: Endpoints, clock: Clock
+) -> None:
+    endpoints.free.clear()
+    user = stub.user()
+    user.ask(JOIN)
+    user.send(b"\r\n")
+    await clock.advance(limits.HEAD_SECONDS * 2)
+    endpoints.free.set()
+    await settle()
+    assert user.answer()[0] == 200
 
 
 async def test_a_client_that_leaves_is_not_answered(stub: Stub, endpoints: Endpoints) -> None:

@@ -52,6 +52,7 @@ async def test_when_it_moves_everything_its_users_have_open_ends_and_nothing_els
     of_slot.ask(WATCH)
     seen_again.ask(WATCH)  # by what its bytes were found to mean
     other.ask("GET /clusters/green/api/v1/pods?watch=true")
+    blue.asked()
     green.asked()
     blue.stream.lose()
     for user in (of_slot, seen_again):
