@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 WIDTH: Final = 860
 PANEL: Final = 220
 LEFT: Final = 64
-RIGHT: Final = 130
+RIGHT: Final = 150
 TOP: Final = 30
 BOTTOM: Final = 26
 COLOURS: Final = ("#1f77b4", "#d62728", "#2ca02c", "#ff7f0e", "#9467bd", "#8c564b", "#17becf", "#7f7f7f")

@@ -14,6 +14,7 @@ from tests.faults.rollouts import Ending, Rollout
 from tests.faults.takeovers import Frozen, Takeover
 
 ROOT: Final = Path(__file__).parents[2]
+PRODUCT: Final = ("agent", "certs", "stub", "tunnel")
 
 Run = dict[str, Any]
 Runs = Mapping[str, Sequence[Run]]
@@ -25,15 +26,22 @@ def origin(command: str) -> dict[str, str]:
     model = next(
         (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "?"
     )
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=ROOT, capture_output=True, text=True
-    )
     return {
         "command": command,
         "machine": f"{os.cpu_count()} x {model}, Linux {platform.release()}, CPython {platform.python_version()}",
-        "commit": commit.stdout.strip() or "unknown",
+        "commit": _commit(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
+
+
+def _commit() -> str:
+    """Return the commit, and whether the product, which is what was measured, was another one than that."""
+    head = _git("rev-parse", "--short=12", "HEAD") or "unknown"
+    return f"{head}-dirty" if _git("status", "--porcelain", "--", *PRODUCT) else head
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
 
 def _lines(path: str) -> list[str]:
@@ -84,6 +92,7 @@ def endings_run(endings: Sequence[Ending]) -> Run:
 def killed_run(found: Killed) -> Run:
     """Return the figures of an agent that was killed."""
     return {
+        "out_seconds": round(found.out_seconds, 3),
         "gets": found.gets,
         "posts": found.posts,
         "tried_elsewhere": found.retried,
@@ -99,6 +108,7 @@ def vanished_run(found: Vanished, miscounted: Sequence[str]) -> Run:
     return {
         "out_seconds": round(found.out_seconds, 2),
         "stuck": found.stuck,
+        "unlucky": len(found.unlucky),
         "requests": len(found.book.outcomes),
         "failed": len(found.book.failed),
         "miscounted": len(miscounted),

@@ -161,14 +161,14 @@ class Fleet:
             return f"{len(active)} stubs say that they are the active one"
         return "" if self.service.active is active[0] else f"users are not led to {active[0].name} yet"
 
-    async def ready(self, member: Member, seconds: float = START_SECONDS) -> None:
+    async def ready(self, member: Member) -> None:
         """Wait until a kubelet would call it ready: a stub as soon as it listens, an agent with its first session."""
 
         async def is_listed() -> bool:
             listed = [each["agent"] for stub in self.stubs if stub.alive for each in await stub.sessions()]
             return member.name in listed
 
-        await member.until(member.is_ready if isinstance(member, StubProcess) else is_listed, seconds)
+        await member.until(member.is_ready if isinstance(member, StubProcess) else is_listed)
 
     async def restart(self, member: Member) -> None:
         """Ask a member to end, wait until it has, start it again, and wait until it is ready, as a rollout does."""
@@ -178,16 +178,16 @@ class Fleet:
         await member.start()
         await self.ready(member)
 
-    async def mend(self, seconds: float = START_SECONDS) -> None:
+    async def mend(self) -> None:
         """Start every member that has ended, and wait until all is as at the beginning."""
         for member in self.members:
             if not member.alive:
                 await member.start()
         for member in self.members:
-            await self.ready(member, seconds)
+            await self.ready(member)
         for agent in [*self.agents, *self.guests]:
             agent.hurry()
-        await self.whole(seconds)
+        await self.whole()
 
     def said(self) -> str:
         """Return what all members wrote last."""

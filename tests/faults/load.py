@@ -42,6 +42,9 @@ class Client:
         self._port = port
         self._context = context
         self._idle: list[Connection] = []
+        self._generation = 0
+        self._asking: Counter[int] = Counter()
+        self._asked = asyncio.Event()
 
     async def ask(self, method: str, target: str, body: bytes = b"") -> tuple[Answer, int]:
         """Return the final answer, and how often it was asked for.
@@ -59,13 +62,23 @@ class Client:
 
     async def ask_once(self, method: str, target: str, body: bytes = b"") -> Answer:
         """Send a request on an idle connection or a new one. Raises Broken, OSError."""
+        generation = self._generation
+        self._asking[generation] += 1
+        try:
+            return await self._ask_once(generation, method, target, body)
+        finally:
+            self._asking[generation] -= 1
+            self._asked.set()
+
+    async def _ask_once(self, generation: int, method: str, target: str, body: bytes) -> Answer:
         connection = await self._take()
         try:
             answer = await connection.ask(method, target, body=body)
         except BaseException:
             connection.close()
             raise
-        if connection.idle and len(self._idle) < IDLE_CONNECTIONS:
+        keep = generation == self._generation and len(self._idle) < IDLE_CONNECTIONS
+        if connection.idle and keep:
             self._idle.append(connection)
         else:
             connection.close()
@@ -82,6 +95,14 @@ class Client:
     async def connect(self) -> Connection:
         """Open a connection outside the pool. Raises OSError."""
         return await Connection.open(self._port(), self._context)
+
+    async def renew(self) -> None:
+        """Use no connection of before any more, and return when all is answered that was asked on one."""
+        former, self._generation = self._generation, self._generation + 1
+        self.close()
+        while self._asking[former]:
+            self._asked.clear()
+            await self._asked.wait()
 
     def close(self) -> None:
         """Close what is idle."""

@@ -158,7 +158,9 @@ class Series:
             try:
                 await self._on_one_fleet(wanted)
             except FaultFailed as failure:
-                self._note({"error": str(failure)})
+                # Logs stand behind the first line, with what is nobody's business in a document.
+                self._note({"error": str(failure).partition("\n")[0]})
+                print(failure, file=sys.stderr)
 
     async def _on_one_fleet(self, wanted: int) -> None:
         async with AsyncExitStack() as stack:
@@ -187,11 +189,21 @@ def kept() -> dict[str, Any]:
 def publish(found: Mapping[str, Any]) -> None:
     """Write figures, chart and tables."""
     FOLDER.mkdir(exist_ok=True)
-    (FOLDER / "figures.json").write_text(json.dumps(found, indent=1) + "\n")
+    (FOLDER / "figures.json").write_text(as_text(found))
     scenarios = [each.scenario for each in (*MEASURED, *BY_DEFAULTS)]
     results = {name: each["runs"] for name, each in found.items()}
     (FOLDER / "take-overs.svg").write_text(distribution(results, scenarios))
     write_between_markers(DOCUMENT, {**tables(results, scenarios), "origin": _origins(found)})
+
+
+def as_text(found: Mapping[str, Any]) -> str:
+    """Return figures as JSON with one run in each line."""
+    scenarios = []
+    for name, each in found.items():
+        parts = [f"{json.dumps(key)}: {json.dumps(each[key])}" for key in ("origin", "timing")]
+        runs = ",\n  ".join(json.dumps(run) for run in each["runs"])
+        scenarios.append(f"{json.dumps(name)}: {{\n " + ",\n ".join([*parts, f'"runs": [\n  {runs}\n ]}}']))
+    return "{\n" + ",\n".join(scenarios) + "\n}\n"
 
 
 def _origins(found: Mapping[str, Any]) -> str:
@@ -207,15 +219,21 @@ def _origins(found: Mapping[str, Any]) -> str:
     )
 
 
-async def measure(chosen: Sequence[tuple[Measured, int]], origin: Mapping[str, str]) -> dict[str, Any]:
-    """Run scenarios so many times each and return their figures."""
-    found: dict[str, Any] = {}
+async def measure(
+    chosen: Sequence[tuple[Measured, int]],
+    origin: Mapping[str, str],
+    done: Callable[[dict[str, Any]], None],
+) -> bool:
+    """Run scenarios so many times each, hand over the figures of each as they are there, and return whether every run came to
+    its end."""
+    whole = True
     for measured, count in chosen:
         series = Series(measured)
         await series.play(count)
         timing = asdict(measured.plan.timing)
-        found[measured.scenario.name] = {"origin": dict(origin), "timing": timing, "runs": series.runs}
-    return found
+        done({measured.scenario.name: {"origin": dict(origin), "timing": timing, "runs": series.runs}})
+        whole = whole and not any("error" in run for run in series.runs)
+    return whole
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -234,7 +252,7 @@ def _chosen(options: argparse.Namespace) -> list[tuple[Measured, int]]:
     unknown = set(only) - {each.scenario.name for each in (*MEASURED, *BY_DEFAULTS)}
     if unknown:
         raise SystemExit(f"--only: there is no scenario {', '.join(sorted(unknown))}")
-    counted = [(each, max(1, options.runs // 10) if each.rare else options.runs) for each in MEASURED]
+    counted = [(each, -(-options.runs // 10) if each.rare else options.runs) for each in MEASURED]
     counted += [(each, options.defaults) for each in BY_DEFAULTS]
     return [(each, count) for each, count in counted if count and (not only or each.scenario.name in only)]
 
@@ -243,10 +261,15 @@ def main() -> int:
     """Run the command; the exit code is 1 where a run did not come to its end."""
     options = _parser().parse_args()
     command = " ".join(["python -m tests.faults.measure", *sys.argv[1:]])
-    found = uvloop.run(measure(_chosen(options), figures.origin(command)))
-    if not options.dry_run:
-        publish({**kept(), **found})
-    return int(any("error" in run for each in found.values() for run in each["runs"]))
+
+    def done(found: dict[str, Any]) -> None:
+        if not options.dry_run:
+            publish({**kept(), **found})
+
+    chosen = _chosen(options)
+    if not chosen:
+        done({})
+    return int(not uvloop.run(measure(chosen, figures.origin(command), done)))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,11 @@ class Window:
     began: float
     ended: float
 
+    @property
+    def seconds(self) -> float:
+        """How long it took, the mending included."""
+        return self.ended - self.began
+
 
 class Mischief:
     """See the module.
@@ -35,7 +40,6 @@ class Mischief:
         self.fleet = fleet
         self.random = random.Random(seed)
         self.windows: list[Window] = []
-        self.under_way = ""
         self._left: list[str] = []
 
     @property
@@ -64,24 +68,24 @@ class Mischief:
         if not self._left:
             # Each once in every round, in an order of its own.
             self._left = self.random.sample(sorted(DEEDS), len(DEEDS))
-        self.under_way = name = self._left.pop()
+        name = self._left.pop()
         began = asyncio.get_running_loop().time()
         try:
             await DEEDS[name](self)
             await self.fleet.mend()
         finally:
             self.windows.append(Window(name, began, asyncio.get_running_loop().time()))
-            self.under_way = ""
 
     def excuse(self, began: float, ended: float) -> str | None:
-        """Return what was done to the fleet while a request was under way, or None."""
+        """Return what was done to the fleet while a request was under way and may let it fail, or None."""
         for window in self.windows:
-            if window.began <= ended + SLACK_SECONDS and began <= window.ended + SLACK_SECONDS:
+            near = window.began <= ended + SLACK_SECONDS and began <= window.ended + SLACK_SECONDS
+            if near and window.name not in HARMLESS:
                 return window.name
-        return self.under_way or None
+        return None
 
 
-SLACK_SECONDS: Final = 0.5
+SLACK_SECONDS: Final = 1.0
 """Between what is done and what users notice."""
 
 
@@ -238,3 +242,6 @@ DEEDS: Final[dict[str, Deed]] = {
     "fill the disk": _fill_the_disk,
 }
 """By what they are called in reports."""
+
+HARMLESS: Final = frozenset({"hurry the agents", "fill the disk"})
+"""What nobody may notice."""

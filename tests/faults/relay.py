@@ -165,8 +165,8 @@ class Leg(asyncio.Protocol):
             return
         sock: socket.socket | None = self.transport.get_extra_info("socket")
         if sock is not None:
-            # Closed by the other end already: then there is nothing to reset.
-            with contextlib.suppress(OSError):
+            # Closed already, which uvloop calls a ValueError: then there is nothing to reset.
+            with contextlib.suppress(OSError, ValueError):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESETTING)
         self.transport.abort()
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from tests.faults.fleet import Fleet
 from tests.faults.load import Book, Client, load
-from tests.faults.processes import Member
+from tests.faults.processes import START_SECONDS, Member
 from tests.faults.streams import STREAMS, Stream, held
 
 PER_SECOND: Final = 50.0
@@ -68,9 +68,9 @@ async def drain_below_streams(fleet: Fleet, member: Member, streams: list[Stream
     loop = asyncio.get_running_loop()
     began, known = loop.time(), [stream.number for stream in streams]
     member.terminate()
-    await member.ended(fleet.plan.timing.grace + 10)
+    await member.ended(fleet.plan.timing.grace + START_SECONDS)
     while any(stream.ended_at is None for stream in streams):
-        if loop.time() - began > fleet.plan.timing.grace + 10:
+        if loop.time() - began > fleet.plan.timing.grace + START_SECONDS:
             break
         await asyncio.sleep(0.01)
     return [

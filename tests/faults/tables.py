@@ -49,6 +49,14 @@ _BOOK: Final = [
 ]
 
 
+CLEAN_END: Final = {
+    "watch": "between two events",
+    "log": "as if it were complete",
+    "exec": "connection closed",
+}
+"""What an end looks like that no error comes with."""
+
+
 def _endings(runs: Sequence[Run]) -> list[list[str]]:
     """One row for each kind of stream."""
     rows = []
@@ -56,8 +64,8 @@ def _endings(runs: Sequence[Run]) -> list[list[str]]:
     for kind in dict.fromkeys(ending["kind"] for ending in endings):
         own = [ending for ending in endings if ending["kind"] == kind]
         seconds = [ending["seconds"] for ending in own]
-        how = "between two events" if kind == "watch" else "broken off"
-        rows.append([kind, str(len(own)), f"{min(seconds):.2f} to {max(seconds):.2f}", how])
+        how = sorted({CLEAN_END[kind] if ending["how"] == "clean" else "broken off" for ending in own})
+        rows.append([kind, str(len(own)), f"{min(seconds):.2f} to {max(seconds):.2f}", ", ".join(how)])
     return rows
 
 
@@ -98,6 +106,7 @@ TABLES: Final[Sequence[tuple[str, str, Sequence[Column]]]] = (
             _sum("failed", "failed"),
             _sum("failed elsewhere", "failed_elsewhere"),
             _sum("failed later", "unlucky"),
+            _worst("out of the pick after, s", "out_seconds"),
             _sum("POSTs miscounted", "miscounted"),
         ),
     ),
@@ -110,6 +119,7 @@ TABLES: Final[Sequence[tuple[str, str, Sequence[Column]]]] = (
             _sum("requests", "requests"),
             _sum("took above 1 s", "stuck"),
             _sum("failed", "failed"),
+            _sum("failed later", "unlucky"),
             _sum("POSTs miscounted", "miscounted"),
         ),
     ),
@@ -136,7 +146,7 @@ def tables(results: Runs, scenarios: Sequence[Scenario]) -> dict[str, str]:
     found = {}
     for name, first, columns in TABLES:
         rows = [
-            [scenario.row, *(column.of(_good(results[scenario.name])) for column in columns)]
+            [_row(scenario, results), *(column.of(_good(results[scenario.name])) for column in columns)]
             for scenario in scenarios
             if scenario.table == name and _good(results.get(scenario.name, ()))
         ]
@@ -151,6 +161,16 @@ def tables(results: Runs, scenarios: Sequence[Scenario]) -> dict[str, str]:
     if rows:
         found["drains"] = table(["drained", "open", "of them", "ended after, s", "how"], rows)
     return found
+
+
+def _row(scenario: Scenario, results: Runs) -> str:
+    """Return what a row is called; runs that did not come to their end are not left out in silence."""
+    broken = len(results[scenario.name]) - len(_good(results[scenario.name]))
+    return (
+        f"{scenario.row} ({broken} more did not come to {'its' if broken == 1 else 'their'} end)"
+        if broken
+        else scenario.row
+    )
 
 
 def _good(runs: Sequence[Run]) -> list[Run]:
@@ -174,7 +194,7 @@ def distribution(results: Runs, scenarios: Sequence[Scenario]) -> str:
         )
         if values:
             share = [(value, 100 * (number + 1) / len(values)) for number, value in enumerate(values)]
-            lines.append(Line(scenario.row, [(values[0], 0.0), *share]))
+            lines.append(Line(scenario.name, [(values[0], 0.0), *share]))
     return render([Panel("runs that were over, %", lines)], "seconds without an answer")
 
 

@@ -12,7 +12,7 @@ from tests.faults.http import Answer, Connection
 from tests.faults.load import Book, Client, load
 from tests.faults.overlaps import Overlap, find_overlap, written
 from tests.faults.probe import Prober, probing
-from tests.faults.processes import StubProcess
+from tests.faults.processes import START_SECONDS, StubProcess
 
 PER_SECOND: Final = 50.0
 
@@ -61,12 +61,12 @@ class Observed:
 
     async def served(self) -> None:
         """Wait until the active stub has answered, and some time more."""
-        await self.prober.first_answer([self.active], 0, 10)
+        await self.prober.first_answer([self.active], 0, START_SECONDS)
         await asyncio.sleep(LEAD_SECONDS)
 
     async def follower(self, began: float) -> tuple[StubProcess, float, int]:
         """Wait for another stub's first answer; return it, when it came, and how many agents had to dial it since `began`."""
-        bound = self.fleet.plan.timing.lease + 10
+        bound = self.fleet.plan.timing.lease + START_SECONDS
         first = await self.prober.first_answer(self.others, began, bound)
         agents = await first.stub.agents(CLUSTER)
         since = self._loop.time() - began

@@ -27,12 +27,12 @@ async def test_a_full_disk_costs_lines_of_the_audit_log_and_no_request(tmp_path:
             await asyncio.sleep(2)
             assert len(stub.audit()) < written + 5
             stub.limit_files(None)
-            await asyncio.sleep(1)
+            async with asyncio.timeout(60):
+                while len(stub.audit()) < written + 40:
+                    await asyncio.sleep(0.1)
         assert not users.book.failed, users.book.described()
         assert stub.has_said("lines of a log are lost") == 1, "it is said once, not for each line"
-        assert written + 40 < len(stub.audit()) < len(users.book.outcomes), (
-            "it goes on, and every line is whole"
-        )
+        assert len(stub.audit()) < len(users.book.outcomes), "what was not written is lost"
 
 
 async def test_the_log_goes_on_when_the_disk_is_full_no_more(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ async def test_handshakes_that_break_in_the_middle_take_no_place_from_others(tmp
         for number in range(200):
             break_a_handshake(stub.port, message, number % 20 / 10_000)
         client = Client(lambda: stub.port, found.context)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             # Those that the stub has still to look at take places for a moment.
             while (await fulfil(client, get("behind"))).problem:
                 await asyncio.sleep(0.1)
@@ -88,24 +88,24 @@ async def test_a_stub_without_descriptors_serves_who_is_connected_and_everybody_
         client = Client(lambda: stub.port, found.context)
         assert not (await fulfil(client, get("before"))).problem
         stub.limit_descriptors(0)
-        assert await refused(found.stubs[0].port, client) >= 9
+        assert await refused(client, seconds=2) >= 9
         for number in range(20):
             outcome = await fulfil(client, get(f"meanwhile-{number}"))
             assert not outcome.problem
         stub.limit_descriptors(None)
-        assert await refused(found.stubs[0].port, client) == 0
+        assert await refused(client, seconds=10) == 0
         assert not (await fulfil(client, post("afterwards"))).problem
         client.close()
         await found.whole()
 
 
-async def refused(port: int, client: Client) -> int:
-    """Return how many of ten new connections are not served."""
+async def refused(client: Client, seconds: float) -> int:
+    """Return how many of ten new connections are not served within so many seconds each."""
     count = 0
     for number in range(10):
         connection: Connection | None = None
         try:
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(seconds):
                 connection = await client.connect()
                 await connection.ask("GET", get(f"new-{number}").target)
         except (OSError, Broken, TimeoutError):

@@ -50,6 +50,7 @@ class Counting:
         created: how often each object was created.
         under_way: GETs and POSTs that are being answered, by agent.
         connections: how many are open, by agent; by an empty name until the first request.
+        holding: whether delayed answers wait for `release`.
         open: these connections.
     """
 
@@ -59,6 +60,13 @@ class Counting:
     under_way: Counter[str] = field(default_factory=Counter)
     connections: Counter[str] = field(default_factory=Counter)
     open: "set[Connection]" = field(default_factory=set)
+    holding: bool = False
+
+    def release(self) -> None:
+        """Let everything be answered that was held back, and nothing be held back any more."""
+        self.holding = False
+        for connection in self.open:
+            connection.answer_held()
 
     def cut(self) -> None:
         """Break every connection off, as an apiserver does that is restarted."""
@@ -80,6 +88,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._timer: asyncio.TimerHandle | None = None
+        self._held: tuple[int, bytes] | None = None
         self._delayed = False
         self._piped = False
         self._agent = ""
@@ -172,7 +181,16 @@ class Connection(asyncio.Protocol):
         self._counting.under_way[self._agent] += 1
         self._delayed = True
         delay = int(query.get("delay", "0")) / 1000
+        if delay and self._counting.holding:
+            self._held = (status, body)
+            return
         self._timer = self._loop.call_later(delay, self._finish, status, body)
+
+    def answer_held(self) -> None:
+        """Answer what was held back here."""
+        if self._held is not None:
+            self._finish(*self._held)
+            self._held = None
 
     def _finish(self, status: int, body: bytes) -> None:
         self._delayed = False
