@@ -120,7 +120,11 @@ class TerminalInput(asyncio.StreamWriter):
 
 
 class Process:
-    """A command that runs in a sandbox; `RunningProcess` of the seam."""
+    """A command that runs in a sandbox; `RunningProcess` of the seam.
+
+    Attributes:
+        outputs: our ends of its stdout and stderr.
+    """
 
     def __init__(self, stdio: Stdio, kill: Callable[[int], None]) -> None:
         loop = asyncio.get_running_loop()
@@ -128,7 +132,7 @@ class Process:
         self._kill = kill
         self._terminal = os.dup(stdio.outputs[0]) if stdio.tty else None
         readers = [asyncio.StreamReader() for _ in stdio.outputs]
-        self._outputs = [FdTransport(loop, fd, r) for fd, r in zip(stdio.outputs, readers, strict=True)]
+        self.outputs = [FdTransport(loop, fd, r) for fd, r in zip(stdio.outputs, readers, strict=True)]
         self.stdout = readers[0]
         self.stderr = None if stdio.tty else readers[1]
         self._code: asyncio.Future[int] = loop.create_future()
@@ -158,7 +162,7 @@ class Process:
     def kill(self) -> None:
         """End it now, and stop reading what it left behind."""
         self.signal(signal.SIGKILL)
-        for transport in self._outputs:
+        for transport in self.outputs:
             transport.close()
         self._drop_stdin()
         self._close_terminal()

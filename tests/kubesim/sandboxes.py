@@ -12,9 +12,10 @@ import sys
 from collections import deque
 from pathlib import Path
 from typing import Any, Final
+from weakref import WeakSet
 
 from tests.kubesim.containers import CommandNotStarted
-from tests.kubesim.processes import Process, Stdio
+from tests.kubesim.processes import FdTransport, Process, Stdio
 
 _LAUNCHER: Final = Path(__file__).parent / "launcher.py"
 _ANSWER_BYTES: Final = 65536
@@ -35,6 +36,7 @@ class Sandboxes:
         self._control: socket.socket | None = None
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._running: dict[int, Process] = {}
+        self._outputs: WeakSet[FdTransport] = WeakSet()
         self._early: dict[int, int] = {}
         self._unsent: deque[tuple[bytes, list[int]]] = deque()
         self._next = 0
@@ -59,6 +61,12 @@ class Sandboxes:
         self._control.close()
         await self._process.wait()
         self._lost()
+        for _, fds in self._unsent:
+            for fd in fds:
+                os.close(fd)
+        # What nobody has read to its end.
+        for output in list(self._outputs):
+            output.close()
 
     def _lost(self) -> None:
         for future in self._waiting.values():
@@ -110,6 +118,7 @@ class Sandboxes:
             raise CommandNotStarted(_words(argv[0] if argv else "", answer["errno"], cwd))
         process = await Process.open(stdio, lambda number: self._kill(run, number))
         self._running[run] = process
+        self._outputs.update(process.outputs)
         if run in self._early:
             self._exited(run, self._early.pop(run))
         return process

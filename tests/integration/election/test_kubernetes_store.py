@@ -162,6 +162,7 @@ async def test_an_apiserver_that_is_not_there_is_no_answer(tmp_path: Path) -> No
     async with running_apiserver() as gone:
         url = gone.url
     api = KubernetesApi(write_kubeconfig(tmp_path / "kubeconfig", url, {"token": "secret"}))
+    await api.open()
     with pytest.raises(StoreUnavailable, match="cannot be reached") as caught:
         await KubernetesLeaseStore(api, "ns", "lease").read(2.0)
     await api.close()
