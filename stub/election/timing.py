@@ -59,8 +59,8 @@ class ElectionTiming:
     @property
     def deference_seconds(self) -> float:
         """For how long a candidate that ought not to lead leaves a free lease to others: one that cannot watch has looked by
-        then, and has been answered. If nobody has taken it, it does."""
-        return self.longest_retry_seconds + self.call_seconds
+        then. If nobody has taken it, it does, well before the stub that handed over closes its port (`--drain-delay`)."""
+        return self.longest_retry_seconds
 
     @property
     def silence_seconds(self) -> float:
