@@ -68,11 +68,16 @@ class Rotation:
         await self._client.renew()
 
     async def tokens(self) -> None:
-        """Give the agents other tokens; the apiserver refuses the old ones from this moment on."""
-        for token, name in list(self._found.counting.agents.items()):
+        """Give the agents other tokens; the apiserver refuses the old ones once the new ones are used. A kubelet replaces tokens
+        when four fifths of their life are over, so that both are good for a while."""
+        counting = self._found.counting
+        for token, name in list(counting.agents.items()):
+            counting.agents[f"next-{token}"] = name
             self._put_file(self._found.folder / f"{name}.token", f"next-{token}".encode())
-            self._found.counting.agents[f"next-{token}"] = name
-            del self._found.counting.agents[token]
+            async with asyncio.timeout(EFFECT_SECONDS):
+                while f"next-{token}" not in counting.tokens:
+                    await asyncio.sleep(LOOK_SECONDS)
+            del counting.agents[token]
 
     async def trust_new(self) -> None:
         """Let nobody trust the old authorities any more."""

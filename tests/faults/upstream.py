@@ -46,6 +46,7 @@ class Counting:
 
     Attributes:
         agents: names of agents by their tokens.
+        tokens: those that were used.
         arrivals: in order; probes of the agents are left out.
         created: how often each object was created.
         under_way: GETs and POSTs that are being answered, by agent.
@@ -55,6 +56,7 @@ class Counting:
     """
 
     agents: dict[str, str]
+    tokens: set[str] = field(default_factory=set)
     arrivals: list[Arrival] = field(default_factory=list)
     created: Counter[str] = field(default_factory=Counter)
     under_way: Counter[str] = field(default_factory=Counter)
@@ -96,6 +98,7 @@ class Connection(asyncio.Protocol):
 
     def _begin(self) -> None:
         self._target = ""
+        self._sender: str | None = None
         self._fields: dict[str, str] = {}
         self._body = bytearray()
 
@@ -130,18 +133,19 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._fields[name.decode().lower()] = value.decode()
 
+    def on_headers_complete(self) -> None:
+        # As an apiserver does, before it reads a body: a token that is refused meanwhile was good when it came.
+        token = self._fields.get("authorization", "").removeprefix("Bearer ")
+        self._sender = self._counting.agents.get(token)
+        self._counting.tokens.add(token)
+
     def on_body(self, body: bytes) -> None:
         self._body += body
 
     def on_message_complete(self) -> None:
-        method, target, fields, body = (
-            self._parser.get_method().decode(),
-            self._target,
-            self._fields,
-            self._body,
-        )
+        method, target = self._parser.get_method().decode(), self._target
+        agent, fields, body = self._sender, self._fields, self._body
         self._begin()
-        agent = self._counting.agents.get(fields.get("authorization", "").removeprefix("Bearer "))
         self._known_as(agent or "")
         if agent is None or (target.startswith("/api/") and fields.get("impersonate-user") != USER):
             self._whole(401, b"")
