@@ -45,8 +45,10 @@ HANDSHAKE_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 30.0
 """How long the other direction of a spliced pair may drain after one side ended, and a polite close may take."""
 
-RETRY_SECONDS: Final = 10.0
-"""How old a request may be that is still asked of a second agent; kubectl's user has waited for the first one already."""
+RETRY_SECONDS: Final = 15.0
+"""How old a request may be that is still asked of a second agent; kubectl's user has waited for the first one already. An agent
+that vanished without a word is found out within 13 s (`PING_SECONDS` and `PONG_SECONDS`): reads that it left unanswered are
+young enough."""
 
 # Between agent and stub ------------------------------------------------------------------------
 
