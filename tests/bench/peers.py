@@ -7,6 +7,7 @@ for each system its rounds (see tests/bench/figures.py for what is in them). Our
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ NEEDED: Final = {
     "remotedialer": {"front", "back"},
 }
 """The files without which a system cannot run."""
+
+_FOLDERS: Final = re.compile(r"(?<![\w/:.])/(?:[\w.-]+/)+(?=[\w.-])")
 
 
 def bench_home() -> Path:
@@ -98,4 +101,12 @@ def record(
     if done.returncode or not output.is_file():
         raise BenchFailed(f"{program.name} ended with exit code {done.returncode}")
     found: dict[str, list[dict[str, Any]]] = json.loads(output.read_text())
+    for figures in [figures for rounds in found.values() for each in rounds for figures in each.values()]:
+        if isinstance(figures, dict) and "error" in figures:
+            figures["error"] = without_folders(str(figures["error"]))
     return found
+
+
+def without_folders(text: str) -> str:
+    """Return a text, such as an error that names a program, in which files of this machine have only their names."""
+    return _FOLDERS.sub("", text)

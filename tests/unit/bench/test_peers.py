@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.facts import peer_versions
-from tests.bench.peers import built, chosen, record
+from tests.bench.peers import built, chosen, record, without_folders
 from tests.bench.processes import BenchFailed
 
 PROGRAM = """\
@@ -76,3 +76,8 @@ def test_versions_of_the_peers_come_from_the_file_that_builds_them(program: Path
     found = peer_versions(program)
     assert (found["chisel"], found["frp"]) == ("1.10.1", "0.70.1")
     assert "remotedialer" not in found
+
+
+def test_an_error_keeps_no_folder_of_this_machine() -> None:
+    error = "Command '['/home/jane/bench/bin/load', '-url', 'https://localhost:1/a/b']' timed out"
+    assert without_folders(error) == "Command '['load', '-url', 'https://localhost:1/a/b']' timed out"
