@@ -5,7 +5,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from stub.agents.registry import Registry
-from stub.leadership import Leadership
+from stub.leadership import Leadership, describe_lease
 from stub.listing import list_clusters
 from stub.slots import SlotBoard
 from tunnel.aio.admin import AdminListener
@@ -53,5 +53,4 @@ class AdminEndpoints(AdminListener):
         )
 
     async def _lease(self, request: web.Request) -> web.Response:
-        alone: dict[str, object] = {"lease": "none", "state": "active"}
-        return web.json_response(self._leadership.describe() if self._leadership is not None else alone)
+        return web.json_response(describe_lease(self._leadership))

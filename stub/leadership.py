@@ -62,6 +62,14 @@ def standing_by() -> Unavailable:
     return Unavailable(text, retry_after=1, close=True)
 
 
+def announce(term: Active, office: FrontOffice, registry: Registry) -> None:
+    """Let the users and agents of this process know that its stub is the active one."""
+    office.epoch = term.epoch
+    office.became_active()
+    for link in registry.links:
+        link.activate(term)
+
+
 class Contender:
     """A process that takes part in the election; what follows from a term, its subclasses say.
 
@@ -200,6 +208,11 @@ class Contender:
         }
 
 
+def describe_lease(contender: Contender | None) -> dict[str, object]:
+    """Return what operators are shown of the lease; None stands for a stub without one, which is always active."""
+    return contender.describe() if contender is not None else {"lease": "none", "state": "active"}
+
+
 class Leadership(Contender):
     """The part of a stub that is one process: it tells its users and agents by itself.
 
@@ -227,10 +240,7 @@ class Leadership(Contender):
 
     def term_began(self, term: Term) -> None:
         """See `Contender`."""
-        self._office.epoch = term.epoch
-        self._office.became_active()
-        for link in self._registry.links:
-            link.activate(Active(term.lease, term.epoch))
+        announce(Active(term.lease, term.epoch), self._office, self._registry)
 
     def has_agents(self) -> bool:
         """See `Contender`."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from aiohttp import web
 from prometheus_client.core import Metric
 
+from stub.leadership import describe_lease
 from stub.listing import Listing
 from stub.measures import PREFIX, lease_metrics
 from stub.workers.leadership import ParentLeadership
@@ -45,8 +46,7 @@ class ParentEndpoints(SupervisorEndpoints):
         return web.json_response(dict(sorted(merged.items())))
 
     async def _lease(self, request: web.Request) -> web.Response:
-        alone: dict[str, object] = {"lease": "none", "state": "active"}
-        return web.json_response(self._leadership.describe() if self._leadership is not None else alone)
+        return web.json_response(describe_lease(self._leadership))
 
     async def _slots(self, request: web.Request) -> web.Response:
         return web.json_response({})  # a stub with workers has none

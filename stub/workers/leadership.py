@@ -4,7 +4,7 @@ from stub.agents.link import AgentLink
 from stub.agents.registry import Registry
 from stub.election.candidate import Term
 from stub.front.office import FrontOffice
-from stub.leadership import Candidacy, Contender, standing_by
+from stub.leadership import Candidacy, Contender, announce, standing_by
 from stub.workers.term import SharedTerm
 from tunnel.aio.workers.link import Link, Message
 from tunnel.aio.workers.supervisor import Supervisor
@@ -103,10 +103,7 @@ class WorkerLeadership:
         if "term" in message:
             lease, epoch = message["term"]
             self._term = Active(lease, epoch)
-            self._office.epoch = epoch
-            self._office.became_active()
-            for link in self._registry.links:
-                link.activate(self._term)
+            announce(self._term, self._office, self._registry)
 
     def _agent_added(self, link: AgentLink) -> None:
         if self._term is not None and self.active:
