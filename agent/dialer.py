@@ -26,6 +26,7 @@ from agent.upstream.pool import UpstreamPool
 from agent.upstream.target import UpstreamTarget, target_of
 from certs.followed import RELOAD_SECONDS
 from tunnel.aio.control import control_socket
+from tunnel.aio.memory import keep_returning
 from tunnel.aio.stream import StreamHandler
 from tunnel.core.wire.control import CHANNEL_ALPN, SESSION_ALPN, StubHello
 from tunnel.kit.values import Address
@@ -270,6 +271,7 @@ async def run(
             admin = await _start_admin(agent, settings)
             tasks.create_task(agent.follow_certificate(), name="follow the certificate")
             tasks.create_task(agent.observe(), name="observe the cluster")
+            tasks.create_task(keep_returning(), name="return memory")
             tasks.create_task(_hurry_when_told(agent, hurry or asyncio.Event()), name="hurry when told")
             for address in settings.stub:
                 tasks.create_task(agent.serve_stub(address), name=f"serve {address}")

@@ -31,6 +31,7 @@ from tunnel.aio.basestream import BaseStream
 from tunnel.aio.control import control_socket
 from tunnel.aio.errors import HandshakeFailed
 from tunnel.aio.listen import Listener, ListenerSettings, listen
+from tunnel.aio.memory import keep_returning
 from tunnel.aio.sockets import TUNNEL_LEG
 from tunnel.aio.stream import StreamHandler
 from tunnel.aio.workers.seat import Seat
@@ -309,6 +310,7 @@ async def serve_stub(
         async with asyncio.TaskGroup() as tasks:
             stub.open_signing(tasks)
             sweeping = tasks.create_task(stub.sweep().run(settings.sweep_interval), name="sweep")
+            returning = tasks.create_task(keep_returning(), name="return memory")
             if stub.leadership is not None:
                 tasks.create_task(stub.leadership.run(), name="election")
             async with control_socket(settings.control, stopping, lambda: len(stub.office.connections)):
@@ -316,6 +318,7 @@ async def serve_stub(
                 await stub.drain(settings.drain_grace)
                 drained()
             sweeping.cancel()
+            returning.cancel()
     except ExceptionGroup as group:
         # A defect in the leading work: the lease has been released, and another stub takes over.
         raise group.exceptions[0] from None

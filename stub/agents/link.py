@@ -88,6 +88,16 @@ class AgentLink:
         )
 
     @property
+    def answering(self) -> bool:
+        """Whether it has given a sign of life since it was last sent a PING; the pick prefers those that have."""
+        return self._core.answering
+
+    def doubt(self) -> None:
+        """Send a PING now: what was heard of the agent makes it likely that this session is dead."""
+        self._core.doubt(self._loop.time())
+        self.runner.look_now()
+
+    @property
     def in_flight(self) -> int:
         """Requests whose answer has not started; the pick prefers the agent with fewer."""
         return len(self._waiting)

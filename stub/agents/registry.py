@@ -78,6 +78,9 @@ class Registry:
         )
         for added in self._on_added:
             added(link)
+        # One that dials again has lost the session it had, which this end may not have noticed; or it has workers.
+        for older in [each for each in entry.agents if each.name == link.name and each is not link]:
+            older.doubt()
 
     def remove(self, link: AgentLink, reason: str) -> None:
         """Take an agent off the list; its channels keep what they are carrying."""
@@ -103,13 +106,15 @@ class Registry:
     def pick(self, cluster: ClusterId, avoid: AgentLink | None = None) -> AgentLink | None:
         """Return the agent to ask: of two drawn at random the one with less to do, which keeps the load even without
         sending everybody to the same idle one (the power of two choices). One whose apiserver does not answer is asked only
-        where no other is there."""
+        where no other is there, and so is one that owes an answer to a PING: one that vanished without a word gets few requests
+        behind the next PING, though it takes another `PONG_SECONDS` to be sure."""
         entry = self._clusters.get(cluster)
         if entry is None:
             return None
         ready = [link for link in entry.agents if link.ready and link is not avoid]
         if len(ready) > 1:
             ready = [link for link in ready if link.report.upstream_reachable] or ready
+            ready = [link for link in ready if link.answering] or ready
         if len(ready) < 2:
             return ready[0] if ready else None
         return min(self._choose(ready), key=lambda link: link.in_flight)

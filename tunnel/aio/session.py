@@ -131,6 +131,12 @@ class SessionRunner(Generic[Event]):
             self._stream.close()
         self._owner.session_closed(reason, dead=dead)
 
+    def look_now(self) -> None:
+        """Do what is due, although the timer was set for later."""
+        if self._timer is not None and not self.closed:
+            self._timer.cancel()
+            self._tick()
+
     def _arm(self) -> None:
         self._timer = self._loop.call_at(self.core.next_tick, self._tick)
 

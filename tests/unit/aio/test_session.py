@@ -146,6 +146,23 @@ async def test_the_core_is_asked_at_the_times_it_names(clock: Clock) -> None:
     assert session.stream.take() == b"pingping"
 
 
+async def test_a_look_between_two_times_takes_the_place_of_the_next_one(clock: Clock) -> None:
+    session = opened(clock)
+    await clock.advance(1)
+    session.runner.look_now()
+    session.runner.flush()
+    assert session.stream.take() == b"ping"
+    await clock.advance(4)
+    assert session.core.ticks == [clock.now - 4]
+
+
+async def test_nobody_looks_at_a_session_that_is_over(clock: Clock) -> None:
+    session = opened(clock)
+    session.runner.close("over")
+    session.runner.look_now()
+    assert session.core.ticks == []
+
+
 async def test_no_timer_outlives_the_session(clock: Clock) -> None:
     session = opened(clock)
     session.runner.close("over")

@@ -166,8 +166,9 @@ class FarAgent:
     """A connected agent, from its own end."""
 
     def __init__(
-        self, registry: Registry, name: str = "agent-1", cluster: ClusterId = BLUE, fingerprint: str = "f"
+        self, registry: Registry, name: str = "", cluster: ClusterId = BLUE, fingerprint: str = "f"
     ) -> None:
+        name = name or f"agent-{len(registry.links) + 1}"
         self.registry = registry
         self.fingerprint = fingerprint
         self.link = AgentLink(registry, cluster, fingerprint, HELLO, "192.0.2.9")
@@ -228,7 +229,7 @@ class Stub:
     def _switched(self, switch: Switch) -> None:
         self.office.slot_switched(switch)
 
-    def agent(self, name: str = "agent-1", cluster: ClusterId = BLUE) -> FarAgent:
+    def agent(self, name: str = "", cluster: ClusterId = BLUE) -> FarAgent:
         """Connect one more agent."""
         return FarAgent(self.registry, name, cluster)
 

@@ -34,6 +34,15 @@ class Liveness:
             self._pinged = now
         return True
 
+    def doubt(self, now: float) -> None:
+        """Let the next PING be due at once."""
+        self._ping_due = now
+
+    @property
+    def answering(self) -> bool:
+        """Whether no PING is without a sign of life behind it."""
+        return self._pinged is None
+
     def lost(self, now: float) -> bool:
         """Whether a PING has gone without any sign of life for too long."""
         return self._pinged is not None and now - self._pinged >= limits.PONG_SECONDS

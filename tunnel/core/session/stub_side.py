@@ -85,6 +85,15 @@ class StubSession:
         """When to call `tick`, as monotonic time."""
         return self._liveness.next_check
 
+    def doubt(self, now: float) -> None:
+        """Let `tick` send a PING at `now`, whenever the last one was."""
+        self._liveness.doubt(now)
+
+    @property
+    def answering(self) -> bool:
+        """Whether no PING is on its way without a sign of life behind it."""
+        return self._liveness.answering
+
     @property
     def lane_waiting_bytes(self) -> int:
         """Frames that the agent's lane window does not take."""

@@ -45,6 +45,22 @@ def test_whatever_arrives_is_a_sign_of_life() -> None:
     assert not liveness.lost(PING_AT + 10 * limits.PONG_SECONDS)
 
 
+def test_a_ping_that_is_wanted_now_does_not_wait_for_its_interval() -> None:
+    liveness = Liveness(START)
+    liveness.doubt(START + 1)
+    assert liveness.next_check == START + 1
+    assert liveness.ping_is_due(START + 1)
+    assert liveness.lost(START + 1 + limits.PONG_SECONDS)
+
+
+def test_a_peer_owes_an_answer_from_the_ping_to_its_next_byte() -> None:
+    assert Liveness(START).answering
+    liveness = pinged()
+    assert not liveness.answering
+    liveness.heard(PING_AT + 0.1)
+    assert liveness.answering
+
+
 def test_a_silent_peer_is_not_lost_before_it_was_pinged() -> None:
     assert not Liveness(START).lost(START + 1000.0)
 

@@ -7,6 +7,7 @@ from stub.agents.registry import Registry
 from tests.unit.fakes import Clock, FakeStream
 from tests.unit.stub.agents.asking import Asking, ask
 from tests.unit.stub.parts import BLUE, HELLO, FarAgent
+from tunnel.core import limits
 from tunnel.core.identifiers import ClusterId
 from tunnel.core.wire.control import Report
 
@@ -124,3 +125,49 @@ async def test_an_agent_that_never_said_hello_is_not_listed(registry: Registry) 
     FakeStream().open(link.runner)
     link.runner.close("gone")
     assert registry.clusters == {}
+
+
+async def test_an_agent_that_owes_an_answer_to_a_ping_is_the_last_resort(
+    registry: Registry, clock: Clock
+) -> None:
+    first, second = FarAgent(registry), FarAgent(registry)
+    busy(second, 5)
+    await clock.advance(limits.PING_SECONDS)
+    second.heard()
+    second.say()
+    assert registry.pick(BLUE) is second.link
+    first.heard()
+    first.say()
+    assert registry.pick(BLUE) is first.link
+
+
+async def test_a_session_whose_agent_dials_again_is_sent_a_ping_at_once(registry: Registry) -> None:
+    dead, other = FarAgent(registry, "agent-1"), FarAgent(registry, "agent-2")
+    again = FarAgent(registry, "agent-1")
+    busy(again, 5)
+    busy(other, 4)
+    assert not dead.link.answering
+    assert other.link.answering
+    assert registry.pick(BLUE) is other.link
+
+
+async def test_a_session_whose_agent_has_workers_answers_and_stays(registry: Registry, clock: Clock) -> None:
+    worker, other = FarAgent(registry, "agent-1"), FarAgent(registry, "agent-1")
+    worker.heard()
+    worker.say()
+    assert worker.link.answering
+    await clock.advance(limits.PONG_SECONDS)
+    assert set(registry.links) == {worker.link, other.link}
+
+
+async def test_a_dead_session_is_closed_when_its_agent_has_dialled_again(
+    registry: Registry, clock: Clock
+) -> None:
+    dead = FarAgent(registry, "agent-1")
+    again = FarAgent(registry, "agent-1")
+    await clock.advance(limits.PING_SECONDS)
+    again.heard()
+    again.say()
+    await clock.advance(limits.PONG_SECONDS - limits.PING_SECONDS)
+    assert list(registry.links) == [again.link]
+    assert dead.stream.aborted
