@@ -3,6 +3,7 @@
 On top of any base with the same Python it runs as `python3 -m tunnel` with FOLDER/lib on PYTHONPATH.
 """
 
+import argparse
 import compileall
 import py_compile
 import re
@@ -37,4 +38,8 @@ def _pip(*arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    fill(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="is made, and FOLDER/lib in it")
+    fill(parser.parse_args().folder)

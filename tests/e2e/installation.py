@@ -195,6 +195,12 @@ class Installation:
         found = self.get("pods", "-l", f"app.kubernetes.io/name={chart}")["items"]
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
+    def ready(self) -> bool:
+        """Whether Kubernetes takes all Pods for ready."""
+        pods = self.pods(STUB) + self.pods(AGENT)
+        conditions = [each for pod in pods for each in pod["status"]["conditions"] if each["type"] == "Ready"]
+        return len(conditions) == len(pods) and all(each["status"] == "True" for each in conditions)
+
     def clusters(self, pod: str) -> dict[str, list[dict[str, Any]]]:
         """Who is connected to a stub."""
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}:8444/proxy/clusters"

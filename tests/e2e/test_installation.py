@@ -3,8 +3,10 @@
 Needs helm and the project's image on the nodes: pytest tests/e2e/test_installation.py -m slow --kubeconfig FILE --tunnel-image NAME:TAG
 """
 
+import os
 import secrets
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +24,7 @@ pytestmark = [
 ]
 
 LEASE_SECONDS = 15
+STANDSTILL_SECONDS = 60
 LABEL_SECONDS = 2
 """What the Service may take beyond the lease: a call for the label, and kube-proxy, which gathers changes for a second."""
 
@@ -43,6 +46,15 @@ def installed(
     finally:
         made.uninstall()
         made.kubectl("delete", "namespace", f"{namespace}-load", "--wait=false", "--ignore-not-found")
+
+
+@pytest.fixture
+def kubelet() -> int:
+    """The process of the node's kubelet, where the node is this machine."""
+    for name in Path("/proc").glob("[0-9]*/comm"):
+        if name.read_text() == "kubelet\n":
+            return int(name.parent.name)
+    pytest.skip("no kubelet runs on this machine")
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +154,23 @@ def test_a_crash_of_the_active_stub_ends_with_the_lease(
     measure("the active stub killed", tally)
     assert 5 < tally.longest_silence <= LEASE_SECONDS + 1 + LABEL_SECONDS
     assert installed.lease()["leaseTransitions"] == epoch + 1
+    assert tally.created <= installed.created()
+
+
+def test_a_kubelet_that_stands_still_for_a_minute_loses_no_request(
+    installed: Installation, target: Target, measure: Measure, kubelet: int
+) -> None:
+    """By then Kubernetes takes all Pods of the node for not ready, though they run."""
+    with steady_load(target) as tally:
+        os.kill(kubelet, signal.SIGSTOP)
+        end = time.monotonic() + STANDSTILL_SECONDS
+        try:
+            until(lambda: time.monotonic() > end and not installed.ready(), 120, "Pods that are not ready")
+        finally:
+            os.kill(kubelet, signal.SIGCONT)
+        until(installed.ready, 120, "all Pods ready again")
+    measure("the node's kubelet stopped for a minute", tally)
+    assert tally.failures == []
     assert tally.created <= installed.created()
 
 
