@@ -13,7 +13,7 @@ from agent.upstream.connection import UpstreamConnection
 from agent.upstream.tokens import AccountToken
 from tunnel.aio.splice import Splice
 from tunnel.core import limits
-from tunnel.core.errors import BadGateway, Forbidden, Refusal
+from tunnel.core.errors import BadGateway, Forbidden, Refusal, Unavailable
 from tunnel.core.http.body import CHUNK_END, LAST_CHUNK, NONE, chunk_head, declared_length
 from tunnel.core.http.fields import check_upstream_fields, sanitise_response
 from tunnel.core.http.kubernetes import parse_request_info
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from agent.session import AgentLink
 
 _SAFE = (b"GET", b"HEAD")
+_REPLACED = (
+    "the apiserver refused the agent's credential, which has just been replaced; the request's body cannot be sent again from "
+    "the agent, so please try again"
+)
 _NEWLINE = 0x0A
 
 
@@ -100,10 +104,21 @@ class Exchange:
         self._ends_at_line = False
         self._tried_again = False
         self._unanswered = False  # it was sent on a connection that broke
+        self._shown: list[Field] = []  # the credential that it was sent with, where it cannot be sent again
         self._body: list[bytes] = []
         self._body_ended = not request.body_stream
         self._owed_bytes = 0
         self._write_paused = False
+
+    def go_on(self) -> None:
+        """What it needs is there: ask, or ask once more. A body that was sent is gone, and the 401 stands unless the credential has
+        changed meanwhile: nothing was carried out then, and its client may send it again."""
+        if self._head is None:
+            self.start()
+        elif self._link.credential_of(self).fields(self._link.now()) == self._shown:
+            self._get_channel()
+        else:
+            self.not_connected(Unavailable(_REPLACED))
 
     def start(self, *, fresh: bool = False) -> None:
         """Get a connection to the apiserver; the rest follows."""
@@ -124,10 +139,13 @@ class Exchange:
         pieces, self._body = self._body, []
         for piece in pieces:
             self._send_body(piece)
-        if request.body_stream and self._body_ended:
-            self._end_body()
+        if request.body_stream:
+            self._shown = self._link.credential_of(self).fields(self._link.now())
+            if self._body_ended:
+                self._end_body()
 
     def not_connected(self, refusal: Refusal) -> None:
+        self._drop_connection()
         # What the cluster does not allow, it allows no other agent either.
         self._refuse(refusal, retryable=not (self._unanswered or isinstance(refusal, Forbidden)))
 
@@ -185,15 +203,17 @@ class Exchange:
 
     def upstream_head(self, head: ResponseHead, length: int) -> None:
         try:
-            if head.status == 401 and self._may_ask_again() and self._link.may_renew(self):
-                self._renew()
-                return
-            self._head = self._checked_head(head, length)
+            renews = head.status == 401 and not self._tried_again and self._link.credential_of(self).can_renew
+            if not renews or self.request.body_stream:
+                self._head = self._checked_head(head, length)
         except Refusal as refusal:
             self._drop_connection()
             self._refuse(refusal, retryable=False)
             return
-        self._get_channel()
+        if renews:
+            self._renew()
+        else:
+            self._get_channel()
 
     def _checked_head(self, head: ResponseHead, length: int) -> Head:
         if self._upgrade is None:
@@ -352,7 +372,7 @@ class Exchange:
             self._channel = None
             self.reason = reason
             self._over()
-        elif self.phase is Phase.WAITING_FOR_CHANNEL:
+        elif self._head is not None:
             # The head is there and the body is not: only a cut answer can say so, and that needs the channel.
             self._link.channels.leave(self)
             self._refuse(BadGateway(f"{reason} in the middle of its answer"), retryable=False)
@@ -364,17 +384,17 @@ class Exchange:
             self._refuse(BadGateway(f"{reason} before it answered"), retryable=False)
 
     def _may_send_again(self) -> bool:
-        return self._may_ask_again() and self._upgrade is None
-
-    def _may_ask_again(self) -> bool:
-        """Behind a 401, where nothing was carried out: an upgrade may be asked for again as well."""
-        return not self._tried_again and not self.request.body_stream
+        return not self._tried_again and not self.request.body_stream and self._upgrade is None
 
     def _renew(self) -> None:
-        """The apiserver does not know our credential (any more): get a newer one and ask once more."""
+        """The apiserver does not know our credential (any more): get a newer one and ask once more, for an upgrade too, since nothing
+        was carried out. Where a body was sent, which cannot be sent again, the answer waits for what `go_on` makes of it."""
         self._tried_again = True
-        self._drop_connection()
         self.phase = Phase.CONNECTING
+        if self._head is None:
+            self._drop_connection()
+        elif self._connection is not None:
+            self._connection.stream.pause_reading()
         self._link.renew_credential(self)
 
     def seconds(self) -> float:

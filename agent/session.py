@@ -229,7 +229,7 @@ class AgentLink:
         if needed is None or needed.ready(self._loop.time()):
             exchange.start()
         else:
-            self._tasks.create_task(self._start_behind(exchange, needed), name="get what a request needs")
+            self._tasks.create_task(self._go_on_behind(exchange, needed), name="get what a request needs")
 
     def _check_state(self, request: Request) -> None:
         if self.draining:
@@ -277,17 +277,17 @@ class AgentLink:
         lost = BadGateway("the response channel broke; whether the answer arrived is not known")
         self.refuse(number, lost, retryable=False)
 
-    def may_renew(self, exchange: Exchange) -> bool:
-        """Whether a newer credential can be had for `exchange`."""
-        return exchange.account is not None or self._credential.can_renew
+    def credential_of(self, exchange: Exchange) -> Credential:
+        """Return what `exchange` is sent with."""
+        return exchange.account or self._credential
 
     def renew_credential(self, exchange: Exchange) -> None:
-        """Get a newer credential, and start `exchange` again with it."""
-        credential = exchange.account or self._credential
-        self._tasks.create_task(self._start_behind(exchange, credential), name="renew the credential")
+        """Get a newer credential, and let `exchange` go on with it."""
+        credential = self.credential_of(exchange)
+        self._tasks.create_task(self._go_on_behind(exchange, credential), name="renew the credential")
 
-    async def _start_behind(self, exchange: Exchange, needed: Needed) -> None:
-        """Get what a request needs, while all others go on, and start it then."""
+    async def _go_on_behind(self, exchange: Exchange, needed: Needed) -> None:
+        """Get what a request needs, while all others go on, and let it go on then."""
         refusal: Refusal | None = None
         try:
             await needed.renew()
@@ -301,7 +301,7 @@ class AgentLink:
         if refusal is not None:
             exchange.not_connected(refusal)
         else:
-            exchange.start()
+            exchange.go_on()
 
     def answer_begun(self, exchange: Exchange) -> None:
         """The head of an answer has left."""

@@ -11,7 +11,7 @@ from certs.contexts import upstream_context
 from certs.pem import PemFile
 from certs.upstream import UpstreamCredentials, read_kubeconfig
 from tunnel.aio.dial import dial_plain, dial_tls
-from tunnel.kit.failures import CommandFailed
+from tunnel.kit.failures import CommandFailed, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class UpstreamTarget:
         host, port: where to connect; fixed for the process, whatever a request says.
         authority: the Host field.
         base_path: in front of every target, where the URL has a path.
-        context: for TLS; None for plain HTTP. It shows the agent's certificate, where it has one, but not in mode passthrough.
+        context: for TLS; None for plain HTTP. It shows the agent's certificate, where it has one, but not where users bring tokens.
         server_name: to verify.
         credential: what the agent proves itself with; in mode passthrough only where it asks for itself.
     """
@@ -67,6 +67,7 @@ def target_of(settings: AgentSettings) -> UpstreamTarget:
 
     Raises:
         CommandFailed: a file cannot be used; the text names it.
+        UsageError: the credential is none for the mode.
     """
     if settings.kubeconfig is not None:
         found = read_kubeconfig(settings.kubeconfig, settings.context)
@@ -74,11 +75,16 @@ def target_of(settings: AgentSettings) -> UpstreamTarget:
         assert settings.upstream is not None
         ca = PemFile(settings.upstream_ca) if settings.upstream_ca is not None else None
         found = UpstreamCredentials(settings.upstream, ca=ca, token_file=settings.token_file)
-    if settings.mode == "passthrough":
+    if settings.mode in {"passthrough", "tokenrequest"}:
         # A certificate belongs to the connection, which carries the requests of all users: the apiserver would take each of
         # them for the agent, before it looks at any token.
         found = replace(found, certificate=None, key=None)
-    return _from_credentials(found)
+    target = _from_credentials(found)
+    if settings.mode == "tokenrequest" and isinstance(target.credential, NoToken):
+        raise UsageError(
+            "--mode tokenrequest: the agent needs a token of its own, by which it asks for those of users"
+        )
+    return target
 
 
 def _from_credentials(found: UpstreamCredentials) -> UpstreamTarget:

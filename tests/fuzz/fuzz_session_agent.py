@@ -1,7 +1,7 @@
 """Target: a session, read by the agent."""
 
 from tests.fuzz.material import Material
-from tests.unit.core.session.pair import Pair, greeted, upload
+from tests.unit.core.session.pair import Pair, greeted, heard, upload
 from tunnel.core import limits
 from tunnel.core.errors import PeerViolation
 from tunnel.core.session.events import BodyReceived, SessionClosed
@@ -26,7 +26,7 @@ def one_input(data: bytes) -> None:
     agent, last = pair.agent, 2
     try:
         for chunk in material.chunks(mode):
-            for event in agent.receive(chunk, pair.now):
+            for event in heard(agent, chunk, pair.now):
                 match event:
                     case Request():
                         assert event.id > last or mode == 0

@@ -1,7 +1,7 @@
 """Target: a session, read by the stub."""
 
 from tests.fuzz.material import Material
-from tests.unit.core.session.pair import Pair, greeted, upload
+from tests.unit.core.session.pair import Pair, greeted, heard, upload
 from tunnel.core import limits
 from tunnel.core.errors import PeerViolation
 from tunnel.core.identifiers import RequestId
@@ -29,7 +29,7 @@ def one_input(data: bytes) -> None:
     stub, refused = pair.stub, set[RequestId]()
     try:
         for chunk in material.chunks(mode):
-            for event in stub.receive(chunk, pair.now):
+            for event in heard(stub, chunk, pair.now):
                 match event:
                     case BodyWanted(request):
                         assert request in BODIES

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from tests.integration.tls_end import TlsEnd
 from tests.integration.tunnel_fixture import Tunnel
 from tests.integration.waiting import soon, until
+from tests.unit.core.session.pair import heard
 from tunnel.core.errors import PeerViolation
 from tunnel.core.http.message import Field, ResponseHead
 from tunnel.core.identifiers import RequestId
@@ -93,7 +94,7 @@ class AgentDouble:
         self.flush()
         while received := await self.end.read():
             try:
-                for event in self.core.receive(received, asyncio.get_running_loop().time()):
+                for event in heard(self.core, received, asyncio.get_running_loop().time()):
                     self.events.put_nowait(event)
                     self.reason = getattr(event, "reason", self.reason)
             except PeerViolation as violation:

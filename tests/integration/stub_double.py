@@ -12,6 +12,7 @@ from tests.integration.agent_double import CHANNEL, SESSION
 from tests.integration.tls_end import TlsEnd
 from tests.integration.tunnel_fixture import Certificates
 from tests.integration.waiting import soon
+from tests.unit.core.session.pair import heard
 from tunnel.core.channel.stub_side import (
     ChannelEvent,
     ResponseData,
@@ -127,7 +128,7 @@ class StubDouble:
         end.write(core.output())
         while received := await end.read():
             greeted = core.agent is not None
-            for event in core.receive(received, loop.time()):
+            for event in heard(core, received, loop.time()):
                 self.events.append(event)
                 if isinstance(event, Refused):
                     self.refusals.put_nowait(event)

@@ -14,8 +14,11 @@ from tests.integration.tunnel_fixture import Tunnel
 from tests.integration.upstream import answering, by_hand
 from tests.integration.waiting import soon, until
 from tunnel.core import limits
+from tunnel.core.http.message import Field
 from tunnel.core.wire.control import Report
 from tunnel.core.wire.framing import FrameType
+
+OPEN = ("Connection: Upgrade", "Upgrade: SPDY/3.1")
 
 
 @pytest.fixture
@@ -44,10 +47,20 @@ async def bystander(tunnel: Tunnel) -> AsyncIterator[None]:
 pytestmark = pytest.mark.usefixtures("bystander")
 
 
-async def asked(client: Client, agent: AgentDouble, line: str = "GET /api") -> int:
+both = pytest.mark.parametrize("upgrade", [False, True], ids=["plain", "upgrade"])
+
+
+async def asked(client: Client, agent: AgentDouble, line: str = "GET /api", *, upgrade: bool = False) -> int:
     """Ask; return the number under which the agent got it."""
-    client.send(request(line))
+    client.send(request(line, *(OPEN if upgrade else ())))
     return (await agent.next_request()).id
+
+
+def whole(number: int, *fields: Field, upgrade: bool = False) -> bytes:
+    """An answer: `ok`, or a pipe that begins so."""
+    if upgrade:
+        return head(number, 101, (b"Connection", b"Upgrade"), (b"Upgrade", b"SPDY/3.1"), *fields) + b"ok"
+    return head(number, 200, *fields, length=2) + data(b"ok") + END
 
 
 async def test_the_double_can_behave(client: Client, agent: AgentDouble) -> None:
@@ -61,6 +74,15 @@ async def test_the_double_can_behave(client: Client, agent: AgentDouble) -> None
     assert (await channel.frame())[0] == FrameType.DONE
 
 
+async def test_the_double_can_open_a_pipe(client: Client, agent: AgentDouble) -> None:
+    channel = await agent.channel()
+    channel.write(whole(await asked(client, agent, upgrade=True), (b"X-A", b"b"), upgrade=True))
+    answer = await client.head()
+    assert (answer.status, answer.values("x-a")) == (101, ["b"])
+    assert await soon(client.end.read_exactly(2)) == b"ok"
+
+
+@both
 @pytest.mark.parametrize(
     "fields",
     [
@@ -77,17 +99,19 @@ async def test_the_double_can_behave(client: Client, agent: AgentDouble) -> None
     ],
 )
 async def test_fields_that_are_not_http_are_502(
-    client: Client, agent: AgentDouble, fields: list[tuple[bytes, bytes]]
+    tunnel: Tunnel, client: Client, agent: AgentDouble, fields: list[Field], upgrade: bool
 ) -> None:
     """Case 53: no answer is split, and nothing of the malformed head comes through."""
     channel = await agent.channel()
-    number = await asked(client, agent)
-    channel.write(head(number, 200, *fields, length=2), data(b"ok"), END)
+    channel.write(whole(await asked(client, agent, upgrade=upgrade), *fields, upgrade=upgrade))
     answer = await client.answer()
     assert answer.status == 502
     assert not {"x-a", "x-b", "set-cookie", "location"} & {name.lower() for name, _ in answer.fields}
-    number = await asked(client, agent)
-    (await agent.channel()).write(head(number, length=2), data(b"ok"), END)
+    if upgrade:
+        assert await client.ended() is End.CLOSE_NOTIFY
+        client = await tunnel.connect()
+    channel = await agent.channel()
+    channel.write(whole(await asked(client, agent)))
     assert (await client.answer()).body == b"ok"
 
 
@@ -195,19 +219,23 @@ async def test_a_second_answer_ends_the_session(client: Client, agent: AgentDoub
     assert not client.end.buffer
 
 
-async def test_another_agents_request_cannot_be_answered(tunnel: Tunnel, agent: AgentDouble) -> None:
+@both
+async def test_another_agents_request_cannot_be_answered(
+    tunnel: Tunnel, agent: AgentDouble, upgrade: bool
+) -> None:
     """Case 51: the id is one of `green`'s, the client of `green` never sees a byte of it, and `blue` is disconnected."""
     tunnel.upstream.script = by_hand
     client = await tunnel.connect()
-    client.send(request("GET /clusters/green/api"))
+    client.send(request("GET /clusters/green/api", *(OPEN if upgrade else ())))
     await tunnel.upstream.next_request()
     await tunnel.upstream.next_request()  # the first was the bystander's
     numbers = link_to(tunnel, "green")._waiting
     assert numbers
-    (await agent.channel()).write(*[head(number, length=4) + data(b"evil") + END for number in numbers])
+    (await agent.channel()).write(*[whole(number, (b"X-Evil", b"1"), upgrade=upgrade) for number in numbers])
     await soon(agent.over.wait())
-    tunnel.upstream.requests[-1].whole_answer(200, b"true")
-    assert (await client.answer()).body == b"true"
+    tunnel.upstream.requests[-1].whole_answer(403, b"true")
+    answer = await client.answer()
+    assert (answer.status, answer.body, answer.values("x-evil")) == (403, b"true", [])
     tunnel.upstream.script = answering(200, b"ok")
 
 

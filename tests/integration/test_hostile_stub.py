@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -14,7 +15,7 @@ from tunnel.core import limits
 from tunnel.core.http.message import Field
 from tunnel.core.identifiers import RequestId
 from tunnel.core.wire.control import Active, StubHello
-from tunnel.core.wire.exchange import BODY_UNKNOWN
+from tunnel.core.wire.exchange import BODY_UNKNOWN, Request
 from tunnel.core.wire.framing import FRAME_HEADER, FrameType, encode_frame
 from tunnel.core.wire.pairs import encode_pairs
 from tunnel.kit.backoff import Backoff
@@ -40,6 +41,14 @@ def caller(*pairs: Field) -> bytes:
     return encode_pairs(pairs=list(pairs))
 
 
+both = pytest.mark.parametrize("upgrade", [False, True], ids=["plain", "upgrade"])
+
+
+def of_kind(asked: Request, upgrade: bool) -> Request:
+    """The same as an upgrade to SPDY, which goes with GET and POST; or as it is."""
+    return replace(asked, upgrade=upgrade or asked.upgrade)
+
+
 async def still_serves(parts: Tunnel, stub: StubDouble, session: SessionDouble, number: int) -> None:
     """A proper request is answered."""
     before = len(parts.upstream.requests)
@@ -56,6 +65,13 @@ async def test_the_double_can_behave(parts: Tunnel, stub: StubDouble, session: S
     assert incoming.values("impersonate-user") == ["jane"]
     assert incoming.values("authorization") == [f"Bearer {TOKEN}"]
     assert incoming.values("x-forwarded-for") == ["10.1.2.3"]
+
+
+async def test_the_double_can_ask_for_an_upgrade(
+    parts: Tunnel, stub: StubDouble, session: SessionDouble
+) -> None:
+    session.ask(of_kind(asking(1), True))
+    assert (await parts.upstream.next_request()).values("upgrade") == ["SPDY/3.1"]
 
 
 HEADS = {
@@ -98,12 +114,13 @@ CALLERS = {
 }
 
 
+@both
 @pytest.mark.parametrize("name", HEADS)
 async def test_a_head_that_is_not_sound_is_refused(
-    parts: Tunnel, stub: StubDouble, session: SessionDouble, name: str
+    parts: Tunnel, stub: StubDouble, session: SessionDouble, name: str, upgrade: bool
 ) -> None:
     """Case 44: the stub's word is not proof; nothing reaches the upstream."""
-    session.ask(HEADS[name])
+    session.ask(of_kind(HEADS[name], upgrade))
     refused = await stub.refusal()
     assert refused.id == 1
     assert refused.code in (400, 403, 405, 431)
@@ -112,12 +129,13 @@ async def test_a_head_that_is_not_sound_is_refused(
     await still_serves(parts, stub, session, 2)
 
 
+@both
 @pytest.mark.parametrize("name", CALLERS)
 async def test_a_caller_that_is_not_sound_is_refused(
-    parts: Tunnel, stub: StubDouble, session: SessionDouble, name: str
+    parts: Tunnel, stub: StubDouble, session: SessionDouble, name: str, upgrade: bool
 ) -> None:
     """Case 41, at the agent: an empty user would be the agent itself, and the built-in ceiling holds whatever a stub says."""
-    session.ask(asking(1, caller=CALLERS[name]))
+    session.ask(of_kind(asking(1, caller=CALLERS[name]), upgrade))
     assert (await stub.refusal()).code in (400, 401, 403)
     assert not parts.upstream.connections
     await still_serves(parts, stub, session, 2)

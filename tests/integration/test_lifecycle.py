@@ -130,8 +130,26 @@ async def test_a_401_that_stays_is_the_users(client: Client, upstream: Upstream)
     assert len(upstream.requests) == 2
 
 
-async def test_a_401_to_an_upload_is_the_users(client: Client, upstream: Upstream) -> None:
-    """Its body is gone; the next request has the new token."""
+async def test_an_upload_that_meets_a_rotated_token_is_told_to_come_again(
+    tunnel: Tunnel, client: Client, upstream: Upstream
+) -> None:
+    """Its body is gone from the tunnel, and a 401 would say that the user's own credentials are wrong."""
+    await client.ask("GET /before")
+    upstream.script = only_new
+    tunnel.token_file.write_text("new\n")
+    answer = await client.ask("POST /api", body=b"x" * 100_000)
+    assert (answer.status, answer.values("retry-after")) == (503, ["1"])
+    assert answer.kubernetes_status["details"] == {"retryAfterSeconds": 1}
+    assert "the agent's credential, which has just been replaced" in answer.message
+    again = await (await tunnel.connect()).ask("POST /api", body=b"x" * 100_000)
+    assert again.body == b"hello"
+    sent = [incoming.values("authorization") for incoming in upstream.requests[1:]]
+    assert sent == [[f"Bearer {TOKEN}"], ["Bearer new"]]
+
+
+async def test_a_401_to_an_upload_is_the_users_where_the_token_is_the_same(
+    client: Client, upstream: Upstream
+) -> None:
     upstream.script = answering(401, b"who?")
     assert (await client.ask("POST /api", body=b"x" * 100_000)).status == 401
     assert len(upstream.requests) == 1

@@ -295,7 +295,7 @@ async def test_a_connection_that_is_reset_while_a_thread_works_on_it_is_given_up
                 while not busy._work_queue.qsize():
                     await asyncio.sleep(0)
                 (stream,) = server.listener._admittance.pending()
-            while stream._transport is not None:
+            while stream._transport.open:
                 await asyncio.sleep(0)
             go_on.set()
             assert "the connection was lost" in await server.failure()

@@ -1,11 +1,12 @@
 """Takes each defence out of a copy of the tree and runs the tests that must notice:
 
-    python -m tests.mutations [PART OF A THREAT'S NAME...]
+    python -m tests.mutations [WORD...]
 
 Prints a line for each and exits with 1 where a defence was missed by nobody. A temporary folder holds the copy; nothing here is
 changed.
 """
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -73,8 +74,15 @@ def chosen(words: Sequence[str]) -> list[Mutation]:
     return [each for each in MUTATIONS if not words or any(word in each.threat for word in words)]
 
 
-def main(words: Sequence[str]) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("words", nargs="*", metavar="WORD", help="only threats whose names hold one of these")
+    words = parser.parse_args(arguments).words
+    if not chosen(words):
+        parser.error(f"no threat's name holds any of: {', '.join(words)}")
     missed = 0
     with TemporaryDirectory() as folder:
         tree = Path(folder)
@@ -89,4 +97,4 @@ def main(words: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

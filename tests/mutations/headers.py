@@ -175,10 +175,38 @@ HEADERS: Final = (
         ("tests/unit/agent/test_ceiling.py",),
     ),
     Mutation(
+        "somebody acts as another without the cluster's leave (kubectl --as)",
+        "agent/session.py",
+        "        needed = permission or account\n",
+        "        needed = account\n",
+        ("tests/unit/agent/test_exchange_acting.py",),
+    ),
+    Mutation(
+        "a 401 to an upload blames the user for the agent's own token, which was replaced",
+        "agent/exchange.py",
+        "            self.not_connected(Unavailable(_REPLACED))\n",
+        "            self._get_channel()\n",
+        ("tests/unit/agent/test_exchange_renewal.py",),
+    ),
+    Mutation(
+        "a 401 that is the user's is hidden behind a 503",
+        "agent/exchange.py",
+        "        elif self._link.credential_of(self).fields(self._link.now()) == self._shown:\n",
+        "        elif False:\n",
+        ("tests/unit/agent/test_exchange_renewal.py",),
+    ),
+    Mutation(
         "what is remembered of a head by its names counts although values matter",
         "tunnel/core/http/shapes.py",
         '        b"connection",\n',
         "",
         ("tests/unit/stub/front/test_admission.py", "tests/integration/test_identity.py"),
+    ),
+    Mutation(
+        "the agent's client certificate speaks for users who bring tokens, or are given some",
+        "agent/upstream/target.py",
+        '    if settings.mode in {"passthrough", "tokenrequest"}:\n',
+        "    if False:\n",
+        ("tests/unit/agent/upstream/test_target.py",),
     ),
 )

@@ -6,6 +6,7 @@ from tests.mutations.mutation import Mutation
 
 HTTP2_PATH: Final = "tunnel/core/session/http2.py"
 TEST_HTTP2: Final = ("tests/unit/core/session/test_http2.py",)
+TEST_TURNS: Final = ("tests/unit/core/session/test_turns.py",)
 
 HTTP2: Final = (
     Mutation(
@@ -35,6 +36,42 @@ HTTP2: Final = (
         "            rate = self._credit_frames\n",
         "            return\n",
         TEST_HTTP2,
+    ),
+    Mutation(
+        "a turn full of small frames of HTTP/2",
+        HTTP2_PATH,
+        "        self.frames_left -= 1\n",
+        "",
+        TEST_TURNS,
+    ),
+    Mutation(
+        "a turn full of frames that cost more",
+        HTTP2_PATH,
+        "            self.frames_left -= _H2_COUNTS_MORE\n",
+        "",
+        TEST_TURNS,
+    ),
+    Mutation(
+        "a turn full of the lane's small frames",
+        "tunnel/core/session/agent_side.py",
+        "            http2.frames_left -= 1\n",
+        "",
+        TEST_TURNS,
+        also=(("tunnel/core/session/stub_side.py", "            http2.frames_left -= 1\n", ""),),
+    ),
+    Mutation(
+        "what waits on the lane is overtaken",
+        "tunnel/core/session/agent_side.py",
+        "                lane.unread = True\n",
+        "                lane.unread = False\n",
+        TEST_TURNS,
+    ),
+    Mutation(
+        "a session is read on while the rest of a read waits",
+        "tunnel/aio/session.py",
+        "            self._stream.pause_reading()\n",
+        "",
+        ("tests/unit/aio/test_session.py",),
     ),
     Mutation(
         "a frame larger than announced is gathered",

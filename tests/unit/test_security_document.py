@@ -79,8 +79,8 @@ CASES = {
     ),
     44: (
         "the agent checks again",
-        "test_a_head_that_is_not_sound_is_refused",
-        "test_an_upgrade_with_a_body_or_another_method_is_refused",
+        "test_a_head_that_is_not_sound_is_refused[plain]",
+        "test_a_head_that_is_not_sound_is_refused[upgrade]",
     ),
     45: (
         "no detour leads to another cluster",
@@ -110,14 +110,14 @@ CASES = {
     ),
     51: (
         "another agent's request cannot be answered",
-        "test_another_agents_request_cannot_be_answered",
-        "test_another_sessions_token_is_refused",
+        "test_another_agents_request_cannot_be_answered[plain]",
+        "test_another_agents_request_cannot_be_answered[upgrade]",
     ),
     52: ("only agents speak as agents", "test_only_agents_may_speak_as_agents", None),
     53: (
         "no answer is split",
-        "test_fields_that_are_not_http_are_502",
-        "test_any_other_answer_to_an_upgrade_is_502",
+        "test_fields_that_are_not_http_are_502[plain]",
+        "test_fields_that_are_not_http_are_502[upgrade]",
     ),
     54: (
         "a flood ends the session that sends it",
@@ -154,6 +154,11 @@ def test_each_case_has_a_test_as_a_plain_request_and_as_an_upgrade(case: int) ->
         assert defined, f"there is no {name}"
         # `both` runs a test as either kind; one that names its kind must be among those.
         assert not kind or any(_decorated(text, name) for text in defined), f"{name} runs as one kind alone"
+
+
+def test_the_page_names_the_tests_of_each_case() -> None:
+    tests = {test.partition("[")[0] for _, *both in CASES.values() for test in both if test is not None}
+    assert {test for test in tests if f"`{test}`" not in PAGE} == set()
 
 
 def _decorated(text: str, name: str) -> bool:

@@ -17,6 +17,10 @@ class SessionCore(Protocol[Event_co]):
     """What `StubSession` and `AgentSession` have in common."""
 
     def receive(self, data: bytes | memoryview, now: float) -> Sequence[Event_co]: ...
+    @property
+    def unread(self) -> bool:
+        """Whether more came than one turn takes; `receive` goes on with it."""
+
     def output(self) -> bytearray: ...
     def tick(self, now: float) -> bool: ...
     @property
@@ -53,6 +57,7 @@ class SessionRunner(Generic[Event]):
         self._stream: ByteStream | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._flushing = False
+        self._behind = False
         self.write_paused = False
         self.closed = False
 
@@ -61,7 +66,7 @@ class SessionRunner(Generic[Event]):
         self._arm()
         self.flush()
 
-    def stream_received(self, data: memoryview) -> None:
+    def stream_received(self, data: memoryview | bytes) -> None:
         try:
             for event in self.core.receive(data, self._loop.time()):
                 if self.closed:
@@ -72,6 +77,24 @@ class SessionRunner(Generic[Event]):
             return
         # Not only what the owner wrote: credit and PING answers wait in the core as well.
         self.flush_soon()
+        if self.core.unread:
+            self._go_on_soon()
+
+    def _go_on_soon(self) -> None:
+        """Let the others have their turn before the rest of a read; nothing more is read until that is used up."""
+        if not self._behind and not self.closed:
+            assert self._stream is not None
+            self._behind = True
+            self._stream.pause_reading()
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._behind = False
+        if self.closed or self._stream is None:
+            return
+        self.stream_received(b"")
+        if not self._behind:
+            self._stream.resume_reading()
 
     def stream_ended(self) -> None:
         self._close("the peer closed the session", dead=False)

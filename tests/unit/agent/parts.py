@@ -19,6 +19,7 @@ from agent.upstream.credential import Credential, StaticToken
 from agent.upstream.pool import Borrower, UpstreamPool
 from agent.upstream.reviews import Reviews
 from agent.upstream.tokens import AccountTokens
+from tests.unit.core.session.pair import heard
 from tests.unit.fakes import FakeStream
 from tunnel.core.channel.stub_side import (
     ResponseAborted,
@@ -242,7 +243,7 @@ class Agent:
     def heard(self, kind: type[Any] = object) -> list[Any]:
         """What the agent has said since this was last asked, of one kind."""
         self.link.runner.flush()
-        events = self.core.receive(self.stream.take(), asyncio.get_running_loop().time())
+        events = heard(self.core, self.stream.take(), asyncio.get_running_loop().time())
         return [event for event in events if isinstance(event, kind)]
 
     def ask(self, asked: Request) -> None:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from agent.upstream.credential import StaticToken
-from tests.unit.agent.parts import Agent, Apiserver, head_of, request, upload
+from tests.unit.agent.parts import Agent, Apiserver, head_of, request
 from tests.unit.fakes import Clock, settle
 from tunnel.core.errors import BadGateway, TooManyRequests, Unavailable
 from tunnel.core.wire.exchange import BODY_UNKNOWN
@@ -373,13 +373,3 @@ async def test_a_401_is_relayed_where_nothing_can_be_renewed(agent: Agent) -> No
     agent.ask(request())
     agent.upstreams.give().answer(UNAUTHORIZED)
     assert head_of(channel.heard()).response.status == 401
-
-
-async def test_a_401_to_a_streamed_body_is_relayed(clock: Clock) -> None:
-    credential = Renewable()
-    agent = Agent(credential=credential).connect()
-    channel = agent.channels.add()
-    agent.ask(upload())
-    agent.upstreams.give().answer(UNAUTHORIZED)
-    assert head_of(channel.heard()).response.status == 401
-    assert credential.renewals == 0

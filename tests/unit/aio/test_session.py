@@ -1,5 +1,6 @@
 """What joins a session's protocol with its connection."""
 
+import asyncio
 from collections.abc import Sequence
 
 from tests.unit.fakes import Clock, FakeStream, settle
@@ -7,20 +8,28 @@ from tunnel.aio.session import SessionRunner
 from tunnel.core import limits
 from tunnel.core.errors import PeerViolation
 
+PER_TURN = 3
+
 
 class FakeCore:
-    """A protocol whose events are the bytes received, one by one; a zero breaks it."""
+    """A protocol whose events are the bytes received, one by one and `PER_TURN` in a turn; a zero breaks it."""
 
     def __init__(self, now: float) -> None:
         self.out = [b"hello"]
         self.next_tick = now + 5
         self.ticks: list[float] = []
         self.lost = False
+        self.waiting = b""
 
     def receive(self, data: bytes | memoryview, now: float) -> Sequence[int]:
-        if 0 in bytes(data):
+        turn, self.waiting = (self.waiting + data)[:PER_TURN], (self.waiting + data)[PER_TURN:]
+        if 0 in turn:
             raise PeerViolation("a zero")
-        return list(bytes(data))
+        return list(turn)
+
+    @property
+    def unread(self) -> bool:
+        return bool(self.waiting)
 
     def output(self) -> bytes:
         data, self.out = b"".join(self.out), []
@@ -96,6 +105,55 @@ async def test_events_reach_the_owner_in_order(clock: Clock) -> None:
     session.stream.receive(b"\x01\x02")
     session.stream.receive(b"\x03")
     assert session.events == [1, 2, 3]
+
+
+async def test_what_is_more_than_a_turn_has_waits_for_the_next_and_nothing_is_read_meanwhile(
+    clock: Clock,
+) -> None:
+    session = opened(clock)
+    session.stream.receive(bytes(range(1, 9)))
+    assert session.events == [1, 2, 3]
+    assert not session.stream.reading
+    await settle(1)
+    assert session.events == [1, 2, 3, 4, 5, 6]
+    assert not session.stream.reading
+    await settle(1)
+    assert session.events == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert session.stream.reading
+
+
+async def test_others_have_their_turn_between_two_of_a_session(clock: Clock) -> None:
+    session = opened(clock)
+    seen: list[int] = []
+    asyncio.get_running_loop().call_soon(lambda: seen.extend(session.events))
+    session.stream.receive(b"\x01\x02\x03\x04\x05\x06")
+    await settle(1)
+    assert seen == [1, 2, 3]
+    assert session.events == [1, 2, 3, 4, 5, 6]
+
+
+async def test_what_a_turn_has_said_leaves_before_the_next_is_handled(clock: Clock) -> None:
+    session = opened(clock)
+    session.stream.receive(b"\x01\x02\x03\x04")
+    session.core.out.append(b"credit")
+    await settle(1)
+    assert session.stream.take() == b"credit"
+
+
+async def test_the_rest_of_a_read_is_forgotten_with_the_session(clock: Clock) -> None:
+    session = opened(clock)
+    session.stream.receive(b"\x01\x02\x03\x04")
+    session.runner.close("over")
+    await settle()
+    assert session.events == [1, 2, 3]
+
+
+async def test_a_violation_in_a_later_turn_ends_the_session_as_in_the_first(clock: Clock) -> None:
+    session = opened(clock)
+    session.stream.receive(b"\x01\x02\x03\x00")
+    assert session.ends == []
+    await settle()
+    assert session.ends == [("a zero", True)]
 
 
 async def test_nothing_is_told_behind_the_end_of_the_session(clock: Clock) -> None:

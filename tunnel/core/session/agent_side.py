@@ -34,6 +34,9 @@ class AgentSession:
     Args:
         now: the monotonic time in seconds.
         window_budget_bytes: what the windows of all bodies may grow by, in sum.
+
+    Attributes:
+        unread: whether more came than one turn takes.
     """
 
     def __init__(self, now: float, window_budget_bytes: int = limits.SESSION_BODY_BYTES) -> None:
@@ -43,18 +46,25 @@ class AgentSession:
         self._liveness = Liveness(now)
         self._bodies = IncomingBodies(self._http2, window_budget_bytes)
         self._last_request = RequestId(0)
+        self.unread = False
         self.stub: StubHello | None = None
 
     def receive(self, data: bytes | memoryview, now: float) -> list[AgentEvent]:
-        """Return what `data` says.
+        """Return what `data` says, as far as one turn goes. Where `unread` says that more came, call it again, with nothing
+        or with what arrived meanwhile.
 
         Raises:
             PeerViolation: the stub broke the protocol; send `output()` and close.
         """
         self._liveness.heard(now)
         events: list[AgentEvent] = []
-        for event in self._http2.receive(data, now):
-            self._take(event, events)
+        if self._lane.unread:
+            self._http2.hold(data)
+            self._take_frames(events)
+        else:
+            for event in self._http2.receive(data, now):
+                self._take(event, events)
+        self.unread = self._lane.unread or self._http2.unread != b""
         return events
 
     def output(self) -> bytearray:
@@ -149,8 +159,8 @@ class AgentSession:
         stream, data = event.stream_id or 0, event.data or b""
         flow_controlled = event.flow_controlled_length or 0
         if stream == LANE_STREAM:
-            for kind, payload in self._lane.receive(data, flow_controlled):
-                self._take_frame(kind, payload, events)
+            self._lane.receive(data, flow_controlled)
+            self._take_frames(events)
         elif (received := self._bodies.receive(stream, data, flow_controlled)) is not None:
             events.append(received)
 
@@ -163,6 +173,17 @@ class AgentSession:
         what = self._bodies.end(stream) if ended else self._bodies.broken(stream)
         if what is not None:
             events.append(what)
+
+    def _take_frames(self, events: list[AgentEvent]) -> None:
+        """Take what the lane has, as far as this turn goes."""
+        lane, http2 = self._lane, self._http2
+        for kind, payload in lane.came:
+            self._take_frame(kind, payload, events)
+            http2.frames_left -= 1
+            if http2.frames_left <= 0:
+                lane.unread = True
+                return
+        lane.unread = False
 
     def _take_frame(self, kind: int, payload: bytes, events: list[AgentEvent]) -> None:
         if self.stub is None and kind not in {FrameType.HELLO, FrameType.REJECT}:

@@ -17,15 +17,29 @@ class Lane:
         connection: the session's HTTP/2 connection.
 
     Attributes:
+        came: the frames that the last DATA completed, to be used up before the next. Asking for one raises PeerViolation where it
+            is too large.
+        unread: whether the turn was over before they were.
         waiting_bytes: queued and not yet taken by the window.
         sent_bytes: handed to the HTTP/2 connection so far.
     """
 
-    __slots__ = ("_connection", "_frames", "_owed", "_waiting", "sent_bytes", "waiting_bytes")
+    __slots__ = (
+        "_connection",
+        "_frames",
+        "_owed",
+        "_waiting",
+        "came",
+        "sent_bytes",
+        "unread",
+        "waiting_bytes",
+    )
 
     def __init__(self, connection: TunnelConnection) -> None:
         self._connection = connection
         self._frames = FrameBuffer()
+        self.came: Iterator[tuple[int, bytes]] = iter(())
+        self.unread = False
         self._waiting: list[bytes] = []
         self._owed = 0
         self.waiting_bytes = 0
@@ -35,14 +49,13 @@ class Lane:
         """Give the peer the lane's whole credit, as soon as the stream exists."""
         self._connection.give_credit(limits.LANE_WINDOW_BYTES - limits.STREAM_WINDOW_BYTES, LANE_STREAM)
 
-    def receive(self, data: bytes, flow_controlled: int) -> Iterator[tuple[int, bytes]]:
-        """Yield the frames that `data` completes, and return its credit (`flow_controlled` bytes, padding included) now and
-        then. Raises PeerViolation."""
+    def receive(self, data: bytes, flow_controlled: int) -> None:
+        """Take DATA, and return its credit (`flow_controlled` bytes, padding included) now and then."""
         self._owed += flow_controlled
         if self._owed >= _CREDIT_STEP:
             self._connection.give_credit(self._owed, LANE_STREAM)
             self._owed = 0
-        return self._frames.receive(data)
+        self.came = self._frames.receive(data)
 
     def queue(self, frame: bytes) -> None:
         """Send `frame` with the next output."""

@@ -35,6 +35,9 @@ class StubSession:
     Args:
         hello: what the stub says of itself, with the token for the session's channels.
         now: the monotonic time in seconds.
+
+    Attributes:
+        unread: whether more came than one turn takes.
     """
 
     def __init__(self, hello: StubHello, now: float) -> None:
@@ -47,10 +50,12 @@ class StubSession:
         self._bodies = OutgoingBodies(self._http2, self._lane)
         self._liveness = Liveness(now)
         self._windows_raised = False
+        self.unread = False
         self.agent: AgentHello | None = None
 
     def receive(self, data: bytes | memoryview, now: float) -> list[StubEvent]:
-        """Return what `data` says.
+        """Return what `data` says, as far as one turn goes. Where `unread` says that more came, call it again, with nothing
+        or with what arrived meanwhile.
 
         Raises:
             PeerViolation: the agent broke the protocol; send `output()` and close.
@@ -59,8 +64,13 @@ class StubSession:
         if self._lane.waiting_bytes:
             self._lane.flush()  # what was asked must not be overtaken by the answer to a PING behind a DRAIN
         events: list[StubEvent] = []
-        for event in self._http2.receive(data, now):
-            self._take(event, events)
+        if self._lane.unread:
+            self._http2.hold(data)
+            self._take_frames(events)
+        else:
+            for event in self._http2.receive(data, now):
+                self._take(event, events)
+        self.unread = self._lane.unread or self._http2.unread != b""
         events += self._bodies.open_waiting()
         if self._windows_raised:
             self._windows_raised = False
@@ -175,8 +185,8 @@ class StubSession:
 
     def _take_data(self, event: DataReceived, events: list[StubEvent]) -> None:
         if event.stream_id == LANE_STREAM:
-            for kind, payload in self._lane.receive(event.data or b"", event.flow_controlled_length or 0):
-                self._take_frame(kind, payload, events)
+            self._lane.receive(event.data or b"", event.flow_controlled_length or 0)
+            self._take_frames(events)
         elif event.data:
             # An empty one ends the stream for HTTP/2 libraries that cannot end it with the head.
             raise PeerViolation("DATA on a body's stream")
@@ -186,6 +196,17 @@ class StubSession:
             events.append(SessionClosed("the agent ended the lane"))
         else:
             events += self._bodies.take_end(stream)
+
+    def _take_frames(self, events: list[StubEvent]) -> None:
+        """Take what the lane has, as far as this turn goes."""
+        lane, http2 = self._lane, self._http2
+        for kind, payload in lane.came:
+            self._take_frame(kind, payload, events)
+            http2.frames_left -= 1
+            if http2.frames_left <= 0:
+                lane.unread = True
+                return
+        lane.unread = False
 
     def _take_frame(self, kind: int, payload: bytes, events: list[StubEvent]) -> None:
         if self.agent is None and kind not in {FrameType.HELLO, FrameType.REJECT}:

@@ -128,7 +128,7 @@ class Refused:
 
     Attributes:
         id: the request.
-        retryable: nothing of it reached the upstream, so another agent may be asked.
+        retryable: nothing of it was carried out, so another agent may be asked.
         code: the HTTP status, 400 to 599.
         message: for the user; cut to `limits.REFUSAL_BYTES` of UTF-8.
     """

@@ -10,7 +10,7 @@ from agent.settings import AgentSettings
 from agent.upstream.credential import BasicPassword, NoToken, StaticToken, TokenFile
 from agent.upstream.plugin import PluginCredential
 from agent.upstream.target import target_of
-from tunnel.kit.failures import CommandFailed
+from tunnel.kit.failures import CommandFailed, UsageError
 from tunnel.kit.values import Address
 
 
@@ -100,7 +100,10 @@ async def test_a_kubeconfigs_user_is_the_credential(
     assert type(target.credential) is kind
 
 
-@pytest.mark.parametrize(("mode", "shows"), [("token", True), ("impersonate", True), ("passthrough", False)])
+@pytest.mark.parametrize(
+    ("mode", "shows"),
+    [("token", True), ("impersonate", True), ("passthrough", False), ("tokenrequest", False)],
+)
 def test_where_users_bring_tokens_the_connection_is_not_the_agents(
     settings: AgentSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: Any, shows: bool
 ) -> None:
@@ -111,8 +114,19 @@ def test_where_users_bring_tokens_the_connection_is_not_the_agents(
     )
     user = "client-certificate-data: YQ==, client-key-data: YQ==, token: own"
     found = kubeconfig(settings, tmp_path, "https://10.0.0.1:6443", user)
-    assert isinstance(target_of(replace(found, mode=mode)).credential, StaticToken)
+    accounts = tmp_path / "accounts.yaml" if mode == "tokenrequest" else None
+    assert isinstance(target_of(replace(found, mode=mode, accounts=accounts)).credential, StaticToken)
     assert (shown != [None]) is shows
+
+
+def test_an_agent_that_asks_for_users_tokens_needs_one_of_its_own(
+    settings: AgentSettings, tmp_path: Path
+) -> None:
+    user = "client-certificate-data: YQ==, client-key-data: YQ=="
+    found = kubeconfig(settings, tmp_path, "https://10.0.0.1:6443", user)
+    found = replace(found, mode="tokenrequest", accounts=tmp_path / "accounts.yaml")
+    with pytest.raises(UsageError, match="token of its own"):
+        target_of(found)
 
 
 def test_the_name_to_verify_may_differ_from_the_host(settings: AgentSettings, tmp_path: Path) -> None:

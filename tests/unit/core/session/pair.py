@@ -1,7 +1,8 @@
 """A stub's and an agent's session joined by a fake wire. Nothing moves unless it is told to, time included."""
 
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from tunnel.core import limits
 from tunnel.core.http.message import RequestHead
@@ -13,6 +14,7 @@ from tunnel.core.wire.control import AgentHello, StubHello
 from tunnel.core.wire.exchange import BODY_UNKNOWN, Request
 
 Event = TypeVar("Event")
+Heard = TypeVar("Heard", covariant=True)
 
 STUB_HELLO = StubHello("stub-1", token="secret", cluster="prod", software="cluster-tunnel/0.1")
 AGENT_HELLO = AgentHello("agent-1", software="cluster-tunnel/0.1")
@@ -42,14 +44,14 @@ class Pair:
         """Carry what the stub has to say; return it."""
         data = self.stub.output()
         if data:
-            self.at_agent += self.agent.receive(data, self.now)
+            self.at_agent += heard(self.agent, data, self.now)
         return data
 
     def to_stub(self) -> bytes:
         """Carry what the agent has to say; return it."""
         data = self.agent.output()
         if data:
-            self.at_stub += self.stub.receive(data, self.now)
+            self.at_stub += heard(self.stub, data, self.now)
         return data
 
     def settle(self) -> "Pair":
@@ -69,6 +71,22 @@ class Pair:
         self.settle()
         said, self.at_stub = self.at_stub, []
         return said
+
+
+class Hearing(Protocol[Heard]):
+    """What takes bytes turn by turn: a session, or its HTTP/2 connection."""
+
+    def receive(self, data: bytes | memoryview, now: float) -> Iterable[Heard]: ...
+    @property
+    def unread(self) -> bool | bytes: ...
+
+
+def heard(end: Hearing[Heard], data: bytes | memoryview, now: float) -> list[Heard]:
+    """What an end says to `data`, in as many turns as it takes."""
+    said = [*end.receive(data, now)]
+    while end.unread:
+        said += end.receive(b"", now)
+    return said
 
 
 def greeted(budget_bytes: int = limits.SESSION_BODY_BYTES) -> Pair:

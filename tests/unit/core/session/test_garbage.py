@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.core.properties import cuts, pieces
-from tests.unit.core.session.pair import STUB_HELLO, Pair, greeted, http2_frame, upload
+from tests.unit.core.session.pair import STUB_HELLO, Pair, greeted, heard, http2_frame, upload
 from tests.unit.core.session.traffic import http2_noise, session_of_every_kind, spoilings, spoilt, survive
 from tunnel.core.session.agent_side import AgentSession
 from tunnel.core.session.events import BodyReceived, BodyWanted
@@ -97,17 +97,17 @@ def kinds(events: Sequence[object]) -> set[str]:
 
 def test_the_traffic_that_is_spoilt_holds_every_kind_of_event() -> None:
     agent, stub = fresh_agent(), uploading_stub()
-    at_agent, at_stub = kinds(agent.receive(TO_AGENT, 1001.0)), kinds(stub.receive(TO_STUB, 1001.0))
+    at_agent, at_stub = kinds(heard(agent, TO_AGENT, 1001.0)), kinds(heard(stub, TO_STUB, 1001.0))
     bodies = {"BodyReceived", "BodyEnded", "BodyBroken"}
     assert at_agent == {"StubHello", "Active", "Request", "Cancel", "Drain", *bodies}
     assert at_stub == {"AgentHello", "Report", "Refused", "Drain", "BodyRefused", "BodyWanted"}
 
 
-def heard(session: Session, chunks: Iterable[bytes]) -> list[object]:
+def told_of(session: Session, chunks: Iterable[bytes]) -> list[object]:
     """What a session says; when a body is wanted, and in which pieces it comes, depends on where the input was cut."""
     told: list[object] = []
     bodies: dict[int, bytearray] = {}
-    for event in (event for chunk in chunks for event in session.receive(chunk, 1001.0)):
+    for event in (event for chunk in chunks for event in heard(session, chunk, 1001.0)):
         if isinstance(event, BodyReceived):
             bodies.setdefault(event.id, bytearray()).extend(event.data)
         elif not isinstance(event, BodyWanted):
@@ -119,6 +119,6 @@ def heard(session: Session, chunks: Iterable[bytes]) -> list[object]:
 @given(cuts)
 def test_honest_traffic_says_the_same_whole_byte_by_byte_and_in_any_pieces(sizes: list[int]) -> None:
     for stream, session in ((TO_AGENT, fresh_agent), (TO_STUB, uploading_stub)):
-        whole = heard(session(), [stream])
-        assert heard(session(), pieces(stream, [1])) == whole
-        assert heard(session(), pieces(stream, sizes)) == whole
+        whole = told_of(session(), [stream])
+        assert told_of(session(), pieces(stream, [1])) == whole
+        assert told_of(session(), pieces(stream, sizes)) == whole

@@ -11,7 +11,7 @@ from h2.settings import SettingCodes
 from h2.stream import H2Stream
 from hyperframe.frame import DataFrame, Frame, SettingsFrame
 
-from tests.unit.core.session.pair import http2_frame, http2_frames
+from tests.unit.core.session.pair import heard, http2_frame, http2_frames
 from tunnel.core import limits
 from tunnel.core.errors import PeerViolation
 from tunnel.core.session.http2 import LANE_STREAM, TunnelConnection
@@ -24,7 +24,7 @@ END_STREAM, ACK, END_HEADERS = 0x1, 0x1, 0x4
 
 
 def carry(sender: TunnelConnection, receiver: TunnelConnection) -> list[Event]:
-    return receiver.receive(sender.data_to_send(), NOW)
+    return heard(receiver, sender.data_to_send(), NOW)
 
 
 def connected() -> tuple[TunnelConnection, TunnelConnection]:
@@ -228,7 +228,7 @@ def test_a_larger_frame_is_refused_on_its_header_alone(present: int) -> None:
     agent.data_to_send()
     frame = http2_frame(DATA, LANE_STREAM, bytes(limits.DATA_BYTES + 1))
     with pytest.raises(PeerViolation, match="FrameTooLargeError: a frame of 65537 bytes"):
-        agent.receive(frame[:present], NOW)
+        heard(agent, frame[:present], NOW)
     [(kind, _, _, payload)] = http2_frames(agent.data_to_send())
     assert kind == GOAWAY
     assert int.from_bytes(payload[4:8], "big") == ErrorCodes.FRAME_SIZE_ERROR
@@ -239,9 +239,9 @@ def test_data_beyond_a_streams_window_is_refused() -> None:
     stub.send_headers(3, stream_head(b"/body/1"))
     carry(stub, agent)
     for _ in range(limits.STREAM_WINDOW_BYTES // limits.DATA_BYTES):
-        agent.receive(http2_frame(DATA, 3, bytes(limits.DATA_BYTES)), NOW)
+        heard(agent, http2_frame(DATA, 3, bytes(limits.DATA_BYTES)), NOW)
     with pytest.raises(PeerViolation, match="FlowControlError"):
-        agent.receive(http2_frame(DATA, 3, b"x"), NOW)
+        heard(agent, http2_frame(DATA, 3, b"x"), NOW)
 
 
 def test_a_push_is_refused_even_before_the_settings_are_acknowledged() -> None:
@@ -250,7 +250,7 @@ def test_a_push_is_refused_even_before_the_settings_are_acknowledged() -> None:
     stub.send_headers(LANE_STREAM, stream_head(b"/lane"))
     push = http2_frame(PUSH_PROMISE, LANE_STREAM, b"\0\0\0\x02" + b"\x82", END_HEADERS)
     with pytest.raises(PeerViolation, match="PUSH_PROMISE"):
-        stub.receive(EMPTY_SETTINGS + push, NOW)
+        heard(stub, EMPTY_SETTINGS + push, NOW)
 
 
 def test_the_connections_credit_is_returned_before_it_can_limit() -> None:
@@ -289,12 +289,12 @@ def test_a_flood_of_frames_that_an_honest_peer_hardly_sends_ends_the_session(fra
     connection = connected()[end]
     if end == 0:  # DATA comes behind the agent's answer alone
         answer = http2_frame(HEADERS, LANE_STREAM, b"\x88", END_HEADERS)
-        connection.receive(answer, NOW)
-    connection.receive(frame * (limits.CONTROL_FRAMES_PER_SECOND - 1), NOW + 10)
-    connection.receive(frame * limits.CONTROL_FRAMES_PER_SECOND, NOW + 20)
+        heard(connection, answer, NOW)
+    heard(connection, frame * (limits.CONTROL_FRAMES_PER_SECOND - 1), NOW + 10)
+    heard(connection, frame * limits.CONTROL_FRAMES_PER_SECOND, NOW + 20)
     connection.data_to_send()
     with pytest.raises(PeerViolation, match="DenialOfServiceError: more than 100 frames"):
-        connection.receive(frame, NOW + 20.9)
+        heard(connection, frame, NOW + 20.9)
     [(kind, _, _, payload)] = http2_frames(connection.data_to_send())
     assert (kind, int.from_bytes(payload[4:8], "big")) == (GOAWAY, ErrorCodes.ENHANCE_YOUR_CALM)
 
@@ -304,18 +304,18 @@ def test_a_flood_of_resets_ends_the_session(monkeypatch: pytest.MonkeyPatch, end
     monkeypatch.setattr(limits, "STREAM_FRAMES_PER_SECOND", 50)
     connection = connected()[end]
     reset = http2_frame(RST_STREAM, LANE_STREAM, bytes(4))
-    connection.receive(reset * 50, NOW + 10)
+    heard(connection, reset * 50, NOW + 10)
     with pytest.raises(PeerViolation, match="more than 50 frames like RstStreamFrame"):
-        connection.receive(reset, NOW + 10)
+        heard(connection, reset, NOW + 10)
 
 
 @at_both_ends
 def test_a_flood_of_credit_ends_the_session(end: int) -> None:
     connection = connected()[end]
     update = http2_frame(WINDOW_UPDATE, LANE_STREAM, (1).to_bytes(4, "big"))
-    connection.receive(update * limits.CREDIT_FRAMES_PER_SECOND, NOW + 10)
+    heard(connection, update * limits.CREDIT_FRAMES_PER_SECOND, NOW + 10)
     with pytest.raises(PeerViolation, match="more than 5000 frames like WindowUpdateFrame"):
-        connection.receive(update, NOW + 10)
+        heard(connection, update, NOW + 10)
 
 
 @at_both_ends
@@ -329,7 +329,7 @@ def test_credit_in_one_piece_says_what_h2_says_of_it_in_pieces(end: int, number:
         events: list[object] = []
         try:
             for start in range(0, len(update), size):
-                events += connection.receive(update[start : start + size], NOW)
+                events += heard(connection, update[start : start + size], NOW)
         except PeerViolation as violation:
             events.append(str(violation))
         said.append((list(map(str, events)), connection.room(LANE_STREAM), connection.data_to_send()))
@@ -340,10 +340,10 @@ def test_credit_in_one_piece_says_what_h2_says_of_it_in_pieces(end: int, number:
 def test_a_reset_of_what_is_over_says_nothing_in_one_piece_or_in_several(end: int) -> None:
     connection = connected()[end]
     reset = http2_frame(RST_STREAM, LANE_STREAM, bytes(4))
-    assert len(connection.receive(reset, NOW)) == 1
+    assert len(heard(connection, reset, NOW)) == 1
     for size in (len(reset), 5):
         pieces = [reset[start : start + size] for start in range(0, len(reset), size)]
-        assert [event for piece in pieces for event in connection.receive(piece, NOW)] == []
+        assert [event for piece in pieces for event in heard(connection, piece, NOW)] == []
 
 
 def test_every_body_may_end_and_begin_again_within_a_second() -> None:
@@ -353,7 +353,7 @@ def test_every_body_may_end_and_begin_again_within_a_second() -> None:
 def test_credit_does_not_count_among_the_frames_that_are_answered() -> None:
     _, agent = connected()
     update = http2_frame(WINDOW_UPDATE, LANE_STREAM, (1).to_bytes(4, "big"))
-    agent.receive(update * (2 * limits.CONTROL_FRAMES_PER_SECOND), NOW + 10)
+    heard(agent, update * (2 * limits.CONTROL_FRAMES_PER_SECOND), NOW + 10)
     assert not agent.ended
 
 
@@ -363,7 +363,7 @@ def test_late_data_of_a_refused_body_is_dropped_without_an_answer() -> None:
     carry(stub, agent)
     agent.break_stream(3, ErrorCodes.NO_ERROR)
     agent.data_to_send()
-    assert agent.receive(http2_frame(DATA, 3, b"late") * 5000, NOW) == []
+    assert heard(agent, http2_frame(DATA, 3, b"late") * 5000, NOW) == []
     assert agent.data_to_send() == b""
 
 
@@ -386,7 +386,7 @@ def test_data_behind_a_streams_end_is_refused() -> None:
     agent.answer(3, end=True)
     agent.forget(3)
     with pytest.raises(PeerViolation, match="StreamClosedError"):
-        agent.receive(http2_frame(DATA, 3, b"more"), NOW)
+        heard(agent, http2_frame(DATA, 3, b"more"), NOW)
 
 
 # GOAWAY --------------------------------------------------------------------------------------------
@@ -395,16 +395,16 @@ def test_data_behind_a_streams_end_is_refused() -> None:
 @pytest.mark.parametrize("client_side", [True, False])
 def test_goaway_ends_everything_at_once_which_is_why_a_drain_is_a_frame_of_our_own(client_side: bool) -> None:
     connection = connected()[0 if client_side else 1]
-    [event] = connection.receive(http2_frame(GOAWAY, 0, bytes(8)), NOW)
+    [event] = heard(connection, http2_frame(GOAWAY, 0, bytes(8)), NOW)
     assert isinstance(event, ConnectionTerminated)
     assert connection.ended
     with pytest.raises(PeerViolation, match="ProtocolError"):
-        connection.receive(http2_frame(DATA, LANE_STREAM, b"x"), NOW)
+        heard(connection, http2_frame(DATA, LANE_STREAM, b"x"), NOW)
 
 
 def test_sending_on_an_ended_connection_does_nothing() -> None:
     _, agent = connected()
-    agent.receive(http2_frame(GOAWAY, 0, bytes(8)), NOW)
+    heard(agent, http2_frame(GOAWAY, 0, bytes(8)), NOW)
     agent.give_credit(10, LANE_STREAM)
     agent.answer(LANE_STREAM, end=True)
     agent.break_stream(LANE_STREAM, ErrorCodes.CANCEL)
@@ -455,7 +455,7 @@ def test_whatever_h2_raises_on_hostile_input_is_the_peers_violation(
 
     monkeypatch.setattr(agent, "receive_data", fail)
     with pytest.raises(PeerViolation, match=f"malformed input .{error.__name__}."):
-        agent.receive(b"\0\0\1\6\0\0\0\0\0", NOW)
+        heard(agent, b"\0\0\1\6\0\0\0\0\0", NOW)
 
 
 def test_a_reset_by_the_peer_is_an_event() -> None:

@@ -4,6 +4,7 @@ import pytest
 from h2.events import DataReceived, StreamEnded
 from hyperframe.frame import DataFrame, HeadersFrame, PingFrame
 
+from tests.unit.core.session.pair import heard
 from tests.unit.core.session.test_http2 import NOW, carry, connected
 from tunnel.core import limits
 from tunnel.core.errors import PeerViolation
@@ -18,7 +19,7 @@ def frame(data: bytes, *flags: str, stream: int = LANE_STREAM) -> bytes:
 
 
 def delivered(connection: TunnelConnection, *chunks: bytes) -> bytes:
-    events = [event for chunk in chunks for event in connection.receive(chunk, NOW)]
+    events = [event for chunk in chunks for event in heard(connection, chunk, NOW)]
     return b"".join(event.data or b"" for event in events if isinstance(event, DataReceived))
 
 
@@ -71,8 +72,8 @@ def test_the_end_of_a_stream_comes_behind_its_last_byte() -> None:
     stub.send_headers(3, stream_head(b"/body/1"))
     carry(stub, agent)
     wire = frame(BODY, "END_STREAM", stream=3)
-    assert not any(isinstance(event, StreamEnded) for event in agent.receive(wire[:-1], NOW))
-    events = agent.receive(wire[-1:], NOW)
+    assert not any(isinstance(event, StreamEnded) for event in heard(agent, wire[:-1], NOW))
+    events = heard(agent, wire[-1:], NOW)
     assert isinstance(events[-1], StreamEnded)
     assert isinstance(events[0], DataReceived)
     assert events[0].data == BODY[-1:]
@@ -84,14 +85,14 @@ def test_data_beyond_the_streams_window_is_a_violation() -> None:
     agent.streams[LANE_STREAM]._inbound_window_manager.window_consumed(room - 100)
     assert delivered(agent, frame(BODY)[:109]) == BODY[:100]
     with pytest.raises(PeerViolation, match="FlowControlError"):
-        agent.receive(frame(BODY)[109:], NOW)
+        heard(agent, frame(BODY)[109:], NOW)
 
 
 def test_data_beyond_the_connections_window_is_a_violation() -> None:
     _, agent = connected()
     agent._inbound_flow_control_window_manager.window_consumed(agent.inbound_flow_control_window - 10)
     with pytest.raises(PeerViolation, match="FlowControlError"):
-        agent.receive(frame(BODY), NOW)
+        heard(agent, frame(BODY), NOW)
 
 
 def test_a_stream_that_is_refused_between_two_pieces_delivers_no_more() -> None:
@@ -102,7 +103,7 @@ def test_a_stream_that_is_refused_between_two_pieces_delivers_no_more() -> None:
     assert delivered(agent, wire[:100])
     agent.break_stream(3, ErrorCodes.NO_ERROR)
     before = agent.inbound_flow_control_window
-    assert agent.receive(wire[100:], NOW) == []
+    assert heard(agent, wire[100:], NOW) == []
     assert before - agent.inbound_flow_control_window == len(wire) - 100
 
 
@@ -111,7 +112,7 @@ def test_a_body_longer_than_its_content_length_is_a_violation() -> None:
     stub.send_headers(3, [*stream_head(b"/body/1"), (b"content-length", b"3")])
     carry(stub, agent)
     with pytest.raises(PeerViolation, match="InvalidBodyLengthError"):
-        agent.receive(frame(b"abcd", stream=3), NOW)
+        heard(agent, frame(b"abcd", stream=3), NOW)
 
 
 def test_padded_data_is_left_to_h2() -> None:
@@ -127,10 +128,10 @@ def test_data_in_the_middle_of_a_head_is_a_violation() -> None:
     stub, agent = connected()
     head = HeadersFrame(3, stub.encoder.encode(stream_head(b"/body/1")))
     with pytest.raises(PeerViolation, match="ProtocolError"):
-        agent.receive(head.serialize() + frame(BODY), NOW)
+        heard(agent, head.serialize() + frame(BODY), NOW)
 
 
 def test_data_on_a_stream_that_never_was_is_a_violation() -> None:
     _, agent = connected()
     with pytest.raises(PeerViolation):
-        agent.receive(frame(BODY, stream=5), NOW)
+        heard(agent, frame(BODY, stream=5), NOW)

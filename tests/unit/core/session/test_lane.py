@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.core.properties import cuts, pieces
-from tests.unit.core.session.pair import START, Pair, greeted, http2_frames, of, request, upload
+from tests.unit.core.session.pair import START, Pair, greeted, heard, http2_frames, of, request, upload
 from tunnel.core import limits
 from tunnel.core.identifiers import RequestId
 from tunnel.core.session.agent_side import AgentSession
@@ -91,7 +91,7 @@ def test_an_exhausted_lane_goes_on_when_it_is_refilled() -> None:
     pair = filled()
     waiting = pair.stub.output()
     assert pair.stub.lane_waiting_bytes > 0
-    pair.at_agent += pair.agent.receive(waiting, pair.now)
+    pair.at_agent += heard(pair.agent, waiting, pair.now)
     pair.settle()
     assert pair.stub.lane_waiting_bytes == 0
     numbers = [one.id for one in of(Request, pair.at_agent)]
@@ -128,7 +128,7 @@ frames = st.lists(
 
 def replay(stream: list[bytes]) -> list[AgentEvent]:
     agent = AgentSession(START)
-    return [event for piece in stream for event in agent.receive(piece, START)]
+    return [event for piece in stream for event in heard(agent, piece, START)]
 
 
 @given(frames, cuts)

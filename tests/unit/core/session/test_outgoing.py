@@ -5,6 +5,7 @@ import pytest
 from tests.unit.core.session.pair import (
     Pair,
     greeted,
+    heard,
     http2_frame,
     http2_frames,
     of,
@@ -128,7 +129,7 @@ def test_an_agent_that_answers_a_body_before_its_end_refuses_it(frames: int) -> 
     pair = uploading()
     head = http2_frame(HEADERS, 3, b"\x88", END_HEADERS | (END_STREAM if frames == 1 else 0))
     end = http2_frame(DATA, 3, b"", END_STREAM) if frames == 2 else b""
-    assert pair.stub.receive(head + end, pair.now) == [BodyRefused(ONE)]
+    assert heard(pair.stub, head + end, pair.now) == [BodyRefused(ONE)]
     assert [(kind, stream) for kind, _, stream, _ in http2_frames(pair.stub.output())] == [(RST_STREAM, 3)]
 
 
@@ -203,7 +204,7 @@ def setting(code: int, value: int) -> bytes:
 
 def test_a_request_without_a_stream_for_its_body_is_not_sent() -> None:
     pair = greeted()
-    pair.stub.receive(setting(MAX_CONCURRENT_STREAMS, 2), pair.now)
+    heard(pair.stub, setting(MAX_CONCURRENT_STREAMS, 2), pair.now)
     pair.stub.output()
     pair.stub.send_request(upload(1))
     pair.stub.output()
@@ -224,8 +225,8 @@ def test_an_agent_that_lowers_its_limit_below_what_was_announced_is_refused() ->
     pair = full_lane()
     pair.stub.send_request(upload(LAST))
     output = pair.stub.output()
-    pair.stub.receive(setting(MAX_CONCURRENT_STREAMS, 1), pair.now)
-    pair.agent.receive(output, pair.now)
+    heard(pair.stub, setting(MAX_CONCURRENT_STREAMS, 1), pair.now)
+    heard(pair.agent, output, pair.now)
     with pytest.raises(PeerViolation, match="fewer streams"):
         pair.settle()
 
@@ -238,24 +239,24 @@ def test_credit_for_the_connection_wakes_nobody_that_it_did_not_hold_back() -> N
     pair = uploading()
     pair.stub._http2.outbound_flow_control_window = 10**6 * 64
     assert pair.stub.body_room(ONE) == FIRST
-    assert pair.stub.receive(credit(0) * 100, pair.now) == []
+    assert heard(pair.stub, credit(0) * 100, pair.now) == []
 
 
 def test_credit_for_the_connection_wakes_whom_it_held_back_once() -> None:
     pair = uploading()
     pair.stub._http2.outbound_flow_control_window = 5
     assert pair.stub.body_room(ONE) == 5
-    assert pair.stub.receive(credit(0, 10) * 100, pair.now) == [BodyWanted(ONE)]
+    assert heard(pair.stub, credit(0, 10) * 100, pair.now) == [BodyWanted(ONE)]
 
 
 def test_raised_windows_wake_every_body_once() -> None:
     pair = uploading()
     larger = [setting(INITIAL_WINDOW_SIZE, FIRST + size) for size in (1, 2, 3)]
-    assert pair.stub.receive(b"".join(larger), pair.now) == [BodyWanted(ONE)]
-    assert pair.stub.receive(setting(INITIAL_WINDOW_SIZE, 5), pair.now) == []
+    assert heard(pair.stub, b"".join(larger), pair.now) == [BodyWanted(ONE)]
+    assert heard(pair.stub, setting(INITIAL_WINDOW_SIZE, 5), pair.now) == []
 
 
 def test_credit_for_a_body_that_has_ended_wakes_nobody() -> None:
     pair = uploading()
     pair.stub.end_body(ONE)
-    assert pair.stub.receive(credit(3), pair.now) == []
+    assert heard(pair.stub, credit(3), pair.now) == []

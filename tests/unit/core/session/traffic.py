@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from tests.unit.core.session.pair import AGENT_HELLO, Pair, http2_frame, request, upload
+from tests.unit.core.session.pair import AGENT_HELLO, Pair, heard, http2_frame, request, upload
 from tunnel.core.errors import PeerViolation
 from tunnel.core.identifiers import RequestId
 from tunnel.core.session.agent_side import AgentSession
@@ -80,7 +80,7 @@ def survive(session: StubSession | AgentSession, chunks: list[bytes]) -> None:
     """Feed `chunks`; fail on anything but a violation, then and when the session is used behind it."""
     try:
         for chunk in chunks:
-            session.receive(chunk, 2000.0)
+            heard(session, chunk, 2000.0)
             session.output()
     except PeerViolation:
         session.send_reject("you broke the protocol")
