@@ -356,7 +356,8 @@ class Admission:
         cluster = named.pop() if named else self._rules.default_cluster
         if cluster is None:
             raise NotFound(
-                "the request names no cluster; use /clusters/ID in the kubeconfig's server, or a host of its own"
+                "the request names no cluster; use /clusters/ID in the kubeconfig's server, or a host of its own "
+                "(kubectl get --raw leaves the server's path out)"
             )
         return cluster, b"/clusters/" + by_path.encode() if by_path else b"", rest
 

@@ -1,9 +1,11 @@
-"""Writes one response to a client, with framing of the stub's own, so that no agent can desynchronise a connection."""
+"""Writes one response to a client, with framing of the stub's own, so that no agent can desynchronise a connection, and at the
+client's pace."""
 
 import re
 from typing import Final
 
 from tunnel.aio.stream import ByteStream
+from tunnel.core import limits
 from tunnel.core.http.body import (
     CHUNK_END,
     CHUNKED,
@@ -28,6 +30,10 @@ class AnswerWriter:
         stream: the client's connection.
         version_1_1: whether the client knows chunks.
         keep_alive: whether the connection may carry another request afterwards.
+
+    Attributes:
+        source: what the body comes from; None before and behind it.
+        client_paused: whether the client leaves untaken what was written.
     """
 
     __slots__ = (
@@ -37,7 +43,9 @@ class AnswerWriter:
         "_version_1_1",
         "between_lines",
         "bytes_sent",
+        "client_paused",
         "keep_alive",
+        "source",
         "status",
     )
 
@@ -48,6 +56,8 @@ class AnswerWriter:
         self.keep_alive = keep_alive
         self.status = 0
         self.bytes_sent = 0
+        self.source: ByteStream | None = None
+        self.client_paused = False
         self._has_lines = False
         self.between_lines = False
         """Whether a body of JSON lines, without a length, has just ended one or not begun. An event of protobuf may end in a newline
@@ -80,9 +90,29 @@ class AnswerWriter:
             self._stream.write(b"".join((chunk_head(size), data, CHUNK_END)))
         else:
             self._stream.write(data)
+        if self.client_paused:
+            self._pause_source()
+
+    def client_write_paused(self) -> None:
+        """The client does not take what was written."""
+        self.client_paused = True
+        self._pause_source()
+
+    def client_write_resumed(self) -> None:
+        """The client takes more."""
+        self.client_paused = False
+        if self.source is not None:
+            self.source.resume_reading()
+
+    def _pause_source(self) -> None:
+        """A small answer is taken from the agent all the same, so that it does not hold a channel; of a larger one no more is
+        read."""
+        if self.source is not None and self.bytes_sent >= limits.SMALL_RESPONSE_BYTES:
+            self.source.pause_reading()
 
     def end(self) -> None:
         """The body is whole."""
+        self.source = None
         if self._chunked:
             self._stream.write(LAST_CHUNK)
 

@@ -7,30 +7,21 @@ The client's connection feeds it (`body_received`, `body_completed`, `client_*`)
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
-from stub.front.admission import Admitted, Caller, Verdict
+from stub.front.admission import Admitted, Verdict
 from stub.front.answer import AnswerWriter
+from stub.front.attempts import Attempts
 from stub.front.response import checked_lines
 from stub.front.upload import Upload
 from tunnel.aio.splice import Splice
 from tunnel.aio.stream import ByteStream
-from tunnel.core import limits
 from tunnel.core.audit import Stage
-from tunnel.core.errors import (
-    BadGateway,
-    PeerViolation,
-    Refusal,
-    RequestTimeout,
-    TooManyRequests,
-    Unavailable,
-    refusal_of,
-)
-from tunnel.core.http.body import CHUNKED
-from tunnel.core.http.kubernetes import is_long_running, is_safe_to_repeat, parse_request_info
+from tunnel.core.errors import BadGateway, PeerViolation, Refusal, RequestTimeout
+from tunnel.core.http.kubernetes import is_long_running, parse_request_info
 from tunnel.core.http.render import CONTINUE, field_lines, render_response
 from tunnel.core.http.status import refusal_response
 from tunnel.core.http.upgrade import upgrade_request_fields
-from tunnel.core.identifiers import RequestId, audit_text
-from tunnel.core.wire.exchange import BODY_UNKNOWN, Head, Refused
+from tunnel.core.identifiers import audit_text
+from tunnel.core.wire.exchange import Head, Refused
 
 if TYPE_CHECKING:
     from stub.agents.channel import ResponseChannel
@@ -71,33 +62,28 @@ class Exchange:
 
     Attributes:
         audit: 16 bytes that name the request everywhere.
-        retried: whether a second agent was asked.
         recording: of the exec that it becomes, where there is one.
     """
 
     __slots__ = (
         "_answer",
+        "_attempts",
         "_channel",
-        "_client_paused",
         "_counted",
         "_current",
         "_ends_soon",
         "_front",
-        "_number",
         "_refusal",
         "_splice",
         "_stream",
-        "_taken",
         "_upload",
         "admitted",
         "audit",
         "caller",
-        "link",
         "method",
         "phase",
         "reason",
         "recording",
-        "retried",
         "started_at",
         "target",
     )
@@ -122,17 +108,13 @@ class Exchange:
         self.started_at = office.now()
         self.phase = _COLLECTING
         self.reason = ""
-        self.retried = False
         self.recording: Recording | None = None
-        self.link: AgentLink | None = None
         self._stream: ByteStream = front.stream
         self._answer = AnswerWriter(front.stream, version_1_1=version_1_1, keep_alive=keep_alive)
         self._upload = Upload(front, complete=complete)
-        self._number = RequestId(0)
+        self._attempts = Attempts(office, self._upload)
         self._channel: ResponseChannel | None = None
         self._splice: Splice | None = None
-        self._taken = 0
-        self._client_paused = False
         self._counted = False
         self._current = False
         self._ends_soon = False
@@ -155,6 +137,16 @@ class Exchange:
         return self._upload.received_bytes
 
     @property
+    def link(self) -> "AgentLink | None":
+        """The agent that was asked last."""
+        return self._attempts.link
+
+    @property
+    def retried(self) -> bool:
+        """Whether a second agent was asked."""
+        return self._attempts.retried
+
+    @property
     def address(self) -> str:
         """Where the client connects from."""
         return self._stream.peer
@@ -171,7 +163,7 @@ class Exchange:
     def begin(self) -> None:
         """It is this exchange's turn on the connection."""
         self._current = True
-        self._client_paused = self._front.write_paused
+        self._answer.client_paused = self._front.write_paused
         if self._refusal is None:
             self._advance(turn_over=self._upload.complete)
         elif self._upload.complete or self._refusal.close:
@@ -218,43 +210,24 @@ class Exchange:
 
     def _ask(self, admitted: Admitted, *, stream: bool) -> bool:
         """Hand the request to an agent; False where there is none, and that was answered."""
-        assert self.caller is not None
+        caller = self.caller
+        assert caller is not None
         office = self._front.office
         try:
             link = office.find_agent(admitted.cluster, hidden=admitted.hidden)
             if admitted.upgrade is not None and office.recorder is not None and office.recorder.holds(self):
                 return False  # until its recording has a file
-            office.quotas.take_request(self.caller.counted_as, admitted.cluster)
+            office.quotas.take_request(caller.counted_as, admitted.cluster)
             self._counted = True
-            number = self._number = self._send(link, admitted, self.caller, stream=stream)
+            self._attempts.ask(self, admitted, caller, link, stream=stream)
         except Refusal as refusal:
             self.refuse(refusal)
             return False
-        self.link = link
         self.phase = _ASKED
         office.reached(self, Stage.RECEIVED)
         if stream:
-            self._upload.start(link, number, self)
+            self._upload.start(link, self._attempts.number, self)
         return True
-
-    def _send(self, link: "AgentLink", admitted: Admitted, caller: Caller, *, stream: bool) -> RequestId:
-        if stream:
-            body = b""
-            length = BODY_UNKNOWN if admitted.body_length == CHUNKED else admitted.body_length
-        else:
-            body = self._upload.inline()
-            length = len(body)
-        return link.ask(
-            self,
-            admitted.head,
-            epoch=self._front.office.epoch,
-            audit=self.audit,
-            caller=caller.block,
-            body=body,
-            body_length=length,
-            body_stream=stream,
-            upgrade=admitted.upgrade is not None,
-        )
 
     def body_room(self) -> None:
         self._front.resume_body()
@@ -291,14 +264,12 @@ class Exchange:
             # Behind a refused upgrade nothing may follow (CVE-2018-1002105); behind an answer that did not wait for the
             # body, the rest of that body would be read as the next request.
             self._answer.keep_alive = False
+        self._answer.source = channel.stream
         self._answer.start(head, lines)
         self._front.office.reached(self, Stage.STARTED)
 
     def response_data(self, data: memoryview) -> None:
-        self._taken += len(data)
         self._answer.data(data)
-        if self._client_paused and self._taken >= limits.SMALL_RESPONSE_BYTES and self._channel is not None:
-            self._channel.stream.pause_reading()
         if self._ends_soon:
             self._end_watch()
 
@@ -313,34 +284,15 @@ class Exchange:
         self._finish(f"cut: {reason}", cut=True)
 
     def refused(self, refused: Refused) -> None:
-        untouched = refused.retryable or (refused.code == BadGateway.code and self._is_safe_to_repeat())
-        if untouched and self._ask_another():
-            return
-        refusal = refusal_of(refused.code, refused.message)
-        if not refused.retryable:
-            self.refuse(refusal, hop="agent")
-        elif (own := self._own_refusal()) is not None:
-            self.refuse(own)
-        else:
-            # A streamed body is gone from here, so that only its client can send it again. Not behind a 502: an apiserver that is
-            # down would be asked for ten times, a second apart, by whoever wants to know that it is down.
-            refusal.retry_after = 1 if isinstance(refusal, Unavailable | TooManyRequests) else None
-            self.refuse(refusal, hop="agent")
+        told = self._attempts.refused(self, refused)
+        if told is not None:
+            refusal, hop = told
+            self.refuse(refusal, hop=hop)
 
     def lost(self, reason: str, *, written: bool) -> None:
-        if (not written or self._is_safe_to_repeat()) and self._ask_another():
-            return
-        if not written:
-            gone = Unavailable(
-                f"the agent went away before it was asked ({reason}); try again", retry_after=1
-            )
-            self.refuse(self._own_refusal() or gone)
-            return
-        self.refuse(
-            BadGateway(
-                f"the agent went away before it answered ({reason}); whether the request took effect is not known"
-            )
-        )
+        refusal = self._attempts.lost(self, reason, written=written)
+        if refusal is not None:
+            self.refuse(refusal)
 
     def refuse(self, refusal: Refusal, hop: str = "stub") -> None:
         """Answer with a Status."""
@@ -351,39 +303,6 @@ class Exchange:
             self._answer.keep_alive = False
         self._answer.whole(head.status, head.fields, body, bodiless=self.method == b"HEAD")
         self._finish(f"{hop}: {refusal.message}")
-
-    def _is_safe_to_repeat(self) -> bool:
-        """Whether it may go to another agent although this one's apiserver may have seen it."""
-        admitted = self.admitted
-        assert admitted is not None
-        target, upgrade = admitted.head.target, admitted.upgrade is not None
-        info = parse_request_info(self.method, target)
-        return is_safe_to_repeat(self.method, info, upgrade=upgrade, has_body=self._upload.received_bytes > 0)
-
-    def _own_refusal(self) -> Refusal | None:
-        """Why this stub would refuse the request by now, where the client can come again: an agent that has heard of another active
-        stub refuses what this one asked just before it stepped down, and the client is to find the other one."""
-        assert self.admitted is not None
-        try:
-            self._front.office.find_agent(self.admitted.cluster, hidden=self.admitted.hidden)
-        except Refusal as refusal:
-            return refusal if refusal.retry_after is not None else None
-        return None
-
-    def _ask_another(self) -> bool:
-        """Ask another agent of the same cluster, once, and soon; False where that cannot be."""
-        office, admitted, caller = self._front.office, self.admitted, self.caller
-        assert admitted is not None
-        assert caller is not None
-        if self.retried or not self._upload.is_held or self.seconds() > office.retry_seconds:
-            return False
-        try:
-            link = office.find_agent(admitted.cluster, hidden=admitted.hidden, avoid=self.link)
-            self._number = self._send(link, admitted, caller, stream=False)
-        except Refusal:
-            return False
-        self.link, self.retried = link, True
-        return True
 
     # The pipe --------------------------------------------------------------------------------------
 
@@ -421,17 +340,12 @@ class Exchange:
     # The client's connection, and the end of the stub ------------------------------------------------
 
     def client_write_paused(self) -> None:
-        """The client does not take what was written. A small answer is taken from the agent all the same, so that it does not
-        hold a channel; of a larger one no more is read."""
-        self._client_paused = True
-        if self._channel is not None and self._taken >= limits.SMALL_RESPONSE_BYTES:
-            self._channel.stream.pause_reading()
+        """The client does not take what was written."""
+        self._answer.client_write_paused()
 
     def client_write_resumed(self) -> None:
         """The client takes more."""
-        self._client_paused = False
-        if self._channel is not None:
-            self._channel.stream.resume_reading()
+        self._answer.client_write_resumed()
 
     def close_behind(self) -> None:
         """The connection closes behind this answer."""
@@ -460,9 +374,9 @@ class Exchange:
         self._completed(f"client gone: {reason}")
 
     def _completed(self, reason: str) -> None:
-        office = self._front.office
         if self.recording is not None:
             self.recording.end()
+        office = self._front.office
         if self._counted:
             assert self.caller is not None
             assert self.admitted is not None
@@ -474,8 +388,8 @@ class Exchange:
         if self._channel is not None:
             channel, self._channel = self._channel, None
             channel.abandon()
-        elif self.phase is _ASKED and self.link is not None:
-            self.link.cancel(self._number)
+        elif self.phase is _ASKED:
+            self._attempts.cancel()
 
     def _finish(self, reason: str, *, cut: bool = False) -> None:
         if self.phase is _OVER:

@@ -113,7 +113,8 @@ class Upload:
 
     def drop(self) -> None:
         """The exchange is over: break off what is not whole."""
-        self.throw_away()
+        self._unwanted = True
+        self._pieces = []
         if self._body is not None and not self.complete:
             self._body.break_off()
             assert self._link is not None

@@ -112,7 +112,7 @@ def told(plain: list[bytes], garbage: bytes, width: int) -> tuple[bytes, Excepti
         data = link.encrypt(plain) + garbage
         for start in range(0, len(data), width):
             link.arrive(data[start : start + width])
-        error = link.stream._error
+        error = link.stream._ending.error
         link.end()
         assert not link.failures
         return link.owner.data, error, link.owner.calls.count("closed")

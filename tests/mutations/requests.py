@@ -134,9 +134,9 @@ REQUESTS: Final = (
     Mutation(
         "requests without end are queued",
         "stub/front/connection.py",
-        "        if self._queue or self._body_paused or",
+        "        if self._requests.waiting or self._body_paused or",
         "        if self._body_paused or",
-        TEST_CONNECTION,
+        ("tests/unit/stub/front/test_pipeline.py",),
     ),
     Mutation(
         "what follows bytes that could not be told apart is believed",
@@ -200,6 +200,13 @@ REQUESTS: Final = (
         "        if len(named) > 1:\n",
         "        if False:\n",
         ("tests/unit/stub/front/test_admission.py",),
+    ),
+    Mutation(
+        "a body that stops coming",
+        "stub/front/connection.py",
+        "            self._deadline.set(self.office.body_idle_seconds)\n",
+        "            pass\n",
+        ("tests/unit/stub/front/test_body_timeout.py",),
     ),
     Mutation(
         "bytes behind an answer are the next one's",

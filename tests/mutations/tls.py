@@ -35,10 +35,10 @@ TLS: Final = (
     ),
     Mutation(
         "dates are looked at once per connection",
-        "stub/front/connection.py",
-        "        self.office.admission.check_dates(caller)\n",
+        "stub/front/client.py",
+        "        self._admission.check_dates(caller)\n",
         "",
-        ("tests/unit/stub/front/test_connection.py",),
+        ("tests/unit/stub/front/test_client.py",),
     ),
     Mutation(
         "an expired certificate stands",

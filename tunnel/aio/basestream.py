@@ -8,26 +8,18 @@ of the owner is answered by a call to the owner; `stream_closed` comes once, fro
 import asyncio
 from abc import abstractmethod
 from collections.abc import Callable
-from enum import Enum
-from typing import Final, cast
+from typing import Final
 
-from tunnel.aio.closing import CloseClock
+from tunnel.aio.closing import CloseClock, Ending, Peer
 from tunnel.aio.errors import CloseTimeout, StreamError, TruncatedError
 from tunnel.aio.readbuffer import READ_BUFFER
 from tunnel.aio.sockets import SocketOptions
 from tunnel.aio.stream import Buffer, StreamHandler, TlsFacts
+from tunnel.aio.transport import StreamTransport
 from tunnel.core import limits
 
 DIRECT_BYTES: Final = 16 * limits.KIB
 """A write this large is sent on at once: gathering it would copy it for nothing."""
-
-
-class Peer(Enum):
-    """What the peer has said about its own sending."""
-
-    SENDS = "sends"
-    ENDED = "ended"
-    TRUNCATED = "truncated"
 
 
 class BaseStream(asyncio.BufferedProtocol):
@@ -44,16 +36,10 @@ class BaseStream(asyncio.BufferedProtocol):
 
     __slots__ = (
         "__weakref__",
-        "_aborted",
-        "_blocked",
         "_blocked_told",
         "_choose",
         "_close_timer",
-        "_closing",
-        "_end_requested",
-        "_end_sent",
-        "_error",
-        "_fin_seen",
+        "_ending",
         "_flush_scheduled",
         "_gathered",
         "_gathered_bytes",
@@ -62,11 +48,7 @@ class BaseStream(asyncio.BufferedProtocol):
         "_on_failed",
         "_options",
         "_paused",
-        "_peer",
-        "_peer_told",
-        "_sending",
         "_transport",
-        "_transport_paused",
         "_turn_ends_at",
         "_turn_scheduled",
         "_window",
@@ -93,18 +75,14 @@ class BaseStream(asyncio.BufferedProtocol):
         self._turn_ends_at = -1 if isinstance(loop, asyncio.SelectorEventLoop) else read_budget
         self._write_high = write_high
         self._handler: StreamHandler | None = None
-        self._transport: asyncio.Transport | None = None
+        self._transport = StreamTransport()
+        self._ending = Ending()
+        self._close_timer: asyncio.TimerHandle | CloseClock | None = None
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
         self._flush_scheduled = self._turn_scheduled = False
-        self._sending = self._blocked = self._blocked_told = False
-        self._paused = self._transport_paused = False
-        self._peer = Peer.SENDS
-        self._peer_told = self._fin_seen = False
-        self._end_requested = self._end_sent = False
-        self._closing = self._aborted = False
-        self._error: Exception | None = None
-        self._close_timer: asyncio.TimerHandle | CloseClock | None = None
+        self._blocked_told = False
+        self._paused = False
         self.tls: TlsFacts | None = None
         self.peer = ""
 
@@ -119,12 +97,12 @@ class BaseStream(asyncio.BufferedProtocol):
 
     def set_socket_options(self, options: SocketOptions) -> None:
         """Change the socket's options, once it is known what the connection is for."""
-        if self._transport is not None:
-            options.apply(self._transport.get_extra_info("socket"))
+        self._transport.set_options(options)
 
     def write(self, data: Buffer) -> None:
         """See `ByteStream`."""
-        if self._closing or self._end_requested:
+        ending = self._ending
+        if ending.closing or ending.requested:
             return
         size = len(data)
         if size < DIRECT_BYTES:
@@ -138,7 +116,7 @@ class BaseStream(asyncio.BufferedProtocol):
 
     def write_record(self, data: Buffer) -> None:
         """See `ByteStream`."""
-        if self._closing or self._end_requested:
+        if self._ending.closing or self._ending.requested:
             return
         self._encode_gathered()
         self._encode(data)
@@ -146,31 +124,30 @@ class BaseStream(asyncio.BufferedProtocol):
 
     def write_end(self) -> None:
         """See `ByteStream`."""
-        if not self._closing and not self._end_requested:
-            self._end_requested = True
+        if not self._ending.closing and not self._ending.requested:
+            self._ending.requested = True
             self._schedule_flush()
 
     def close(self) -> None:
         """See `ByteStream`."""
-        if not self._closing:
-            self._closing = self._end_requested = True
+        if not self._ending.closing:
+            self._ending.closing = self._ending.requested = True
             self._arm_close()
             self._schedule_flush()
 
     def abort(self) -> None:
         """See `ByteStream`."""
-        if not self._aborted:
-            self._closing = self._aborted = True
+        if not self._ending.aborted:
+            self._ending.closing = self._ending.aborted = True
             self._forget_gathered()
-            if self._transport is not None:
-                self._transport.abort()
-            else:
+            if not self._transport.open:
                 self._cancel_close_timer()
+            self._transport.abort()
 
     def pause_reading(self) -> None:
         """See `ByteStream`."""
         self._paused = True
-        self._pause_transport()
+        self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """See `ByteStream`."""
@@ -181,31 +158,28 @@ class BaseStream(asyncio.BufferedProtocol):
     @property
     def waiting_bytes(self) -> int:
         """See `ByteStream`."""
-        if self._transport is None:
+        if not self._transport.open:
             return 0
-        return self._gathered_bytes + self._transport.get_write_buffer_size()
+        return self._gathered_bytes + self._transport.waiting_bytes
 
     @property
     def closing(self) -> bool:
         """See `ByteStream`."""
-        return self._closing
+        return self._ending.closing
 
     def refuse(self, reason: str) -> None:
         """Close the connection as soon as it is made; for a listener that has too many."""
-        self._error = StreamError(reason)
+        self._ending.error = StreamError(reason)
 
     # What the transport calls ---------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take over a connected socket."""
-        # uvloop's transports have the methods but not the base class.
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=self._write_high, low=self._write_high // 4)
-        self.peer = _peer_address(transport)
-        if self._error is not None or self._aborted:
+        self.peer = self._transport.made(transport, self._write_high)
+        if self._ending.error is not None or self._ending.aborted:
             self._transport.abort()
         else:
-            self._options.apply(transport.get_extra_info("socket"))
+            self._transport.set_options(self._options)
             self._made()
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -214,40 +188,40 @@ class BaseStream(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what was read."""
-        if not self._closing:
+        if not self._ending.closing:
             self._received(self._window[:nbytes])
         if nbytes == self._turn_ends_at:
             # libuv reads the same socket again, up to 32 times in a turn, but only behind a read that filled the buffer.
             # So a full buffer is the one case in which the turn has to be ended by hand. Pausing is not free (a pair of
             # io_uring_enter in libuv), so asyncio's own loop, which reads once in a turn, is spared it.
-            self._pause_transport()
+            self._transport.pause_reading()
             self._schedule_turn()
 
     def eof_received(self) -> bool:
         """Take the peer's FIN; True keeps our own direction open."""
-        self._fin_seen = True
-        if self._closing:
+        self._transport.fin_seen = True
+        if self._ending.closing:
             return False
         self._received_fin()
         return True
 
     def pause_writing(self) -> None:
         """More than the high-water mark waits in the transport."""
-        self._blocked = True
-        if not self._sending:
+        self._transport.blocked = True
+        if not self._transport.sending:
             self._tell_pressure()
 
     def resume_writing(self) -> None:
         """Less than the low-water mark waits in the transport."""
-        self._blocked = False
-        if not self._sending:
+        self._transport.blocked = False
+        if not self._transport.sending:
             self._tell_pressure()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed; the one place from which the end is told."""
-        error = self._outcome(exc)
-        self._transport = None
-        self._closing = True
+        error = self._ending.outcome(exc)
+        self._transport.lost()
+        self._ending.closing = True
         self._forget_gathered()
         self._cancel_close_timer()
         self._tell_closed(error)
@@ -309,8 +283,8 @@ class BaseStream(asyncio.BufferedProtocol):
             self._handler.stream_opened(self)
 
     def _tell_pressure(self) -> None:
-        blocked = self._blocked
-        if blocked is self._blocked_told or self._closing or self._handler is None:
+        blocked = self._transport.blocked
+        if blocked is self._blocked_told or self._ending.closing or self._handler is None:
             return
         self._blocked_told = blocked
         if blocked:
@@ -320,16 +294,13 @@ class BaseStream(asyncio.BufferedProtocol):
 
     def _tell_end(self) -> None:
         """Tell that the peer has ended, behind everything it sent before."""
-        if (
-            self._peer is Peer.SENDS
-            or self._peer_told
-            or self._paused
-            or self._closing
-            or self._handler is None
-        ):
+        ending = self._ending
+        if ending.peer is Peer.SENDS or ending.peer_told or ending.closing:
             return
-        self._peer_told = True
-        if self._peer is Peer.ENDED:
+        if self._paused or self._handler is None:
+            return
+        ending.peer_told = True
+        if ending.peer is Peer.ENDED:
             self._handler.stream_ended()
             self._finish_if_both_ended()
         else:
@@ -342,15 +313,6 @@ class BaseStream(asyncio.BufferedProtocol):
         else:
             self._on_failed(self, error or StreamError("closed before it was ready"))
 
-    def _outcome(self, exc: Exception | None) -> Exception | None:
-        """Return what `stream_closed` is told."""
-        if self._error is not None or self._aborted:
-            return self._error
-        if exc is not None or self._closing or self._peer is Peer.ENDED:
-            return exc
-        # uvloop calls connection_lost(None) without eof_received in some cases; nobody said that this was the end.
-        return TruncatedError("the connection was lost")
-
     # Turns ----------------------------------------------------------------------------------------------------------
 
     def _schedule_turn(self) -> None:
@@ -361,50 +323,44 @@ class BaseStream(asyncio.BufferedProtocol):
     def _next_turn(self) -> None:
         """Go on reading, unless the owner has paused it."""
         self._turn_scheduled = False
-        if self._transport is None or (self._paused and not self._closing):
+        closing = self._ending.closing
+        if not self._transport.open or (self._paused and not closing):
             return
-        if not self._closing:
+        if not closing:
             self._guard(self._catch_up)
-        if self._closing or not (self._paused or self._turn_scheduled or self._is_full()):
-            self._resume_transport()
+        if self._ending.closing or not (self._paused or self._turn_scheduled or self._is_full()):
+            self._transport.resume_reading()
 
     def _catch_up(self) -> None:
         if not self._deliver_held():
             self._schedule_turn()
         self._tell_end()
 
-    def _pause_transport(self) -> None:
-        if not self._transport_paused and self._transport is not None:
-            self._transport_paused = True
-            self._transport.pause_reading()
-
-    def _resume_transport(self) -> None:
-        if self._transport_paused and not self._fin_seen and self._transport is not None:
-            self._transport_paused = False
-            self._transport.resume_reading()
-
     # Writing --------------------------------------------------------------------------------------------------------
 
     def _schedule_flush(self) -> None:
-        if not self._flush_scheduled and self._transport is not None:
+        if not self._flush_scheduled and self._transport.open:
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         """Send what the turn has gathered."""
         self._flush_scheduled = False
-        if self._transport is None or self._aborted:
+        ending = self._ending
+        if not self._transport.open or ending.aborted:
             return
         self._encode_gathered()
-        if self._end_requested and not self._end_sent:
-            self._end_sent = True
+        if ending.requested and not ending.sent:
+            ending.sent = True
             self._encode_end()
         self._emit()
-        if self._closing:
+        if ending.closing:
             self._finish_close()
         else:
-            self._guard(self._tell_pressure)
-            self._finish_if_both_ended()
+            if self._transport.blocked is not self._blocked_told:
+                self._guard(self._tell_pressure)
+            if ending.sent:
+                self._finish_if_both_ended()
 
     def _encode_gathered(self) -> None:
         gathered = self._gathered
@@ -417,52 +373,33 @@ class BaseStream(asyncio.BufferedProtocol):
         self._gathered = []
         self._gathered_bytes = 0
 
-    def _hand_over(self, data: bytes) -> None:
-        """Give bytes to the transport, which may call `pause_writing` from inside."""
-        assert self._transport is not None
-        self._sending = True
-        try:
-            self._transport.write(data)
-        finally:
-            self._sending = False
-
-    def _hand_over_all(self, pieces: list[bytes]) -> None:
-        """The same for several, without joining them."""
-        if self._transport is not None:
-            self._sending = True
-            try:
-                self._transport.writelines(pieces)
-            finally:
-                self._sending = False
-
     # Closing --------------------------------------------------------------------------------------------------------
 
     def _finish_if_both_ended(self) -> None:
-        if self._end_sent and self._peer_told and not self._closing and self._transport is not None:
-            self._closing = True
+        if self._ending.both_ended and self._transport.open:
+            self._ending.closing = True
             self._arm_close()
             self._transport.close()
 
     def _finish_close(self) -> None:
         """All has been handed to the transport: end our direction, then throw away what comes until the peer's FIN."""
         transport = self._transport
-        if transport is None or transport.is_closing():
+        if transport.closing:
             return
-        if self._fin_seen or self._peer is Peer.ENDED:
+        if transport.fin_seen or self._ending.peer is Peer.ENDED:
             transport.close()
         else:
             transport.write_eof()
-            self._resume_transport()
+            transport.resume_reading()
 
     def _arm_close(self) -> None:
         self._close_timer = CloseClock(self._loop, lambda: self.waiting_bytes, self._break_off_close)
 
     def _break_off_close(self, lost: int) -> None:
-        if lost and self._error is None:
-            self._error = CloseTimeout(f"{lost} bytes were not taken by the peer")
-        self._aborted = True
-        if self._transport is not None:
-            self._transport.abort()
+        if lost and self._ending.error is None:
+            self._ending.error = CloseTimeout(f"{lost} bytes were not taken by the peer")
+        self._ending.aborted = True
+        self._transport.abort()
 
     def _cancel_close_timer(self) -> None:
         if self._close_timer is not None:
@@ -471,12 +408,9 @@ class BaseStream(asyncio.BufferedProtocol):
 
     def _break(self, error: Exception) -> None:
         """End the connection at once because of `error`."""
-        if self._error is None and not self._aborted:
-            self._error = error
-        self._closing = True
+        self._ending.fail(error)
         self._forget_gathered()
-        if self._transport is not None:
-            self._transport.abort()
+        self._transport.abort()
 
     def _guard(self, step: Callable[[], None]) -> None:
         """Run a step that calls the owner; an owner that fails loses its connection.
@@ -490,8 +424,3 @@ class BaseStream(asyncio.BufferedProtocol):
 
     def _report(self, error: Exception, message: str) -> None:
         self._loop.call_exception_handler({"message": message, "exception": error, "protocol": self})
-
-
-def _peer_address(transport: asyncio.BaseTransport) -> str:
-    name = transport.get_extra_info("peername")
-    return str(name[0]) if isinstance(name, tuple) and name else ""

@@ -1,14 +1,71 @@
-"""The time a polite close may take."""
+"""How a connection ends: what each side has said, what its owner is told, and the time a polite close may take."""
 
 import asyncio
 from collections.abc import Callable
+from enum import Enum
 from typing import Final
 
+from tunnel.aio.errors import TruncatedError
 from tunnel.core import limits
 
 LINGER_SECONDS: Final = 5.0
 """A polite close whose bytes have all left waits this long for the peer's FIN. Closing a socket while the peer still sends
 makes the kernel answer with a reset, which can overtake and destroy our last bytes on the peer's side."""
+
+
+class Peer(Enum):
+    """What the peer has said about its own sending."""
+
+    SENDS = "sends"
+    ENDED = "ended"
+    TRUNCATED = "truncated"
+
+
+class Ending:
+    """How far a connection has ended.
+
+    Attributes:
+        peer: what the peer has said.
+        peer_told: whether the owner knows of the peer's end.
+        requested: whether our direction is to end, behind what was written.
+        sent: whether that end is on its way.
+        closing: whether nothing more is delivered.
+        aborted: whether what waits is thrown away.
+        error: why it broke.
+    """
+
+    __slots__ = ("aborted", "closing", "error", "peer", "peer_told", "requested", "sent")
+
+    def __init__(self) -> None:
+        self.peer = Peer.SENDS
+        self.peer_told = False
+        self.requested = self.sent = False
+        self.closing = self.aborted = False
+        self.error: Exception | None = None
+
+    @property
+    def both_ended(self) -> bool:
+        """Whether each side knows the other's end, so that nothing is left but to close."""
+        return self.sent and self.peer_told and not self.closing
+
+    def fail(self, error: Exception) -> None:
+        """It ends at once because of `error`, unless it had a reason before."""
+        if self.error is None and not self.aborted:
+            self.error = error
+        self.closing = True
+
+    def outcome(self, exc: Exception | None) -> Exception | None:
+        """Return what `stream_closed` is told.
+
+        Args:
+            exc: what the transport says of the connection's end.
+        """
+        if self.error is not None or self.aborted:
+            return self.error
+        if exc is not None or self.closing or self.peer is Peer.ENDED:
+            return exc
+        # uvloop calls connection_lost(None) without eof_received in some cases; nobody said that this was the end.
+        return TruncatedError("the connection was lost")
 
 
 class CloseClock:

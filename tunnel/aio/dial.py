@@ -59,23 +59,13 @@ async def dial_tls(
     Cancelling it closes what was open.
     """
     loop = asyncio.get_running_loop()
-    target = authority(host, port)
-
-    def choose(stream: BaseStream) -> StreamHandler:
-        agreed = stream.tls.alpn if stream.tls is not None else None
-        if require_alpn is not None and agreed != require_alpn:
-            raise HandshakeFailed(
-                target, f"the server agreed to the protocol {agreed}, not to {require_alpn}"
-            )
-        return opening.choose(stream)
-
-    opening = _Opening[TlsStream](loop, target, handler_factory)
+    opening = _Opening[TlsStream](loop, authority(host, port), handler_factory, require_alpn)
     deadline = _deadline(loop, deadline)
 
     def make() -> TlsStream:
         return TlsStream(
             loop,
-            choose,
+            opening.choose,
             opening.failed,
             context=context,
             server_hostname=server_hostname or host,
@@ -86,23 +76,10 @@ async def dial_tls(
         )
 
     if via is not None and via.context is not None:
-        return await opening.open_inside(
-            await _tls_to_proxy(via, via.context, target, deadline, options), make
-        )
-    sock = await _connect(loop, via.host if via else host, via.port if via else port, options, deadline)
-    if via is not None:
-        await _ask_proxy(loop, sock, via, target, deadline)
+        outer = await _tls_to_proxy(via, via.context, authority(host, port), deadline, options)
+        return await opening.open_inside(outer, make)
+    sock = await _connect_via(loop, via, host, port, options, deadline)
     return await opening.open(sock, make())
-
-
-async def _ask_proxy(
-    loop: asyncio.AbstractEventLoop, sock: socket.socket, via: Proxy, target: str, deadline: float
-) -> None:
-    try:
-        await connect_on_socket(loop, sock, via, target, deadline)
-    except BaseException:
-        sock.close()
-        raise
 
 
 async def _tls_to_proxy(
@@ -162,14 +139,26 @@ async def dial_plain(
 class _Opening(Generic[Stream]):
     """What waits for one connection to become ready."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, target: str, handler_factory: HandlerFactory) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        target: str,
+        handler_factory: HandlerFactory,
+        require_alpn: str | None = None,
+    ) -> None:
         self._loop = loop
         self._target = target
         self._handler_factory = handler_factory
+        self._require_alpn = require_alpn
         self._ready: asyncio.Future[None] = loop.create_future()
 
     def choose(self, stream: BaseStream) -> StreamHandler:
         """The connection is ready."""
+        agreed, wanted = stream.tls.alpn if stream.tls is not None else None, self._require_alpn
+        if wanted is not None and agreed != wanted:
+            raise HandshakeFailed(
+                self._target, f"the server agreed to the protocol {agreed}, not to {wanted}"
+            )
         handler = self._handler_factory()
         if not self._ready.done():
             self._ready.set_result(None)
@@ -231,6 +220,26 @@ async def _connect(
             # asyncio puts a text of its own in place of the system's.
             reasons.append(f"{address[0]}: {os.strerror(error.errno) if error.errno else error}")
     raise ConnectFailed(target, "; ".join(reasons))
+
+
+async def _connect_via(
+    loop: asyncio.AbstractEventLoop,
+    via: Proxy | None,
+    host: str,
+    port: int,
+    options: SocketOptions,
+    deadline: float,
+) -> socket.socket:
+    """Return a socket that is connected to `host`, by itself or behind a proxy that is spoken to in the clear."""
+    if via is None:
+        return await _connect(loop, host, port, options, deadline)
+    sock = await _connect(loop, via.host, via.port, options, deadline)
+    try:
+        await connect_on_socket(loop, sock, via, authority(host, port), deadline)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 async def _resolve(loop: asyncio.AbstractEventLoop, host: str, port: int, deadline: float) -> list[Address]:

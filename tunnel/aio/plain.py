@@ -1,6 +1,7 @@
 """A byte stream over plain TCP, for `http://` upstreams."""
 
-from tunnel.aio.basestream import BaseStream, Peer
+from tunnel.aio.basestream import BaseStream
+from tunnel.aio.closing import Peer
 from tunnel.aio.stream import Buffer
 
 
@@ -21,7 +22,7 @@ class PlainStream(BaseStream):
         self.abort()
 
     def _received_fin(self) -> None:
-        self._peer = Peer.ENDED
+        self._ending.peer = Peer.ENDED
         self._tell_end()
 
     def _deliver_held(self) -> bool:
@@ -29,11 +30,10 @@ class PlainStream(BaseStream):
 
     def _encode(self, data: Buffer) -> None:
         # A view must be copied: uvloop and asyncio (3.12) keep it until the kernel has taken it.
-        self._hand_over(bytes(data))
+        self._transport.write(bytes(data))
 
     def _encode_end(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write_eof()
+        self._transport.write_eof()
 
     def _emit(self) -> None:
         """Nothing is kept between encoding and the transport."""

@@ -13,7 +13,8 @@ import ssl
 from collections.abc import Callable
 from typing import Final, cast
 
-from tunnel.aio.basestream import BaseStream, Peer
+from tunnel.aio.basestream import BaseStream
+from tunnel.aio.closing import Peer
 from tunnel.aio.errors import HandshakeFailed, TlsBroken, describe_tls_error
 from tunnel.aio.handshake import Handshake
 from tunnel.aio.readbuffer import READ_BUFFER, RECORD_BYTES
@@ -112,10 +113,11 @@ class TlsStream(BaseStream):
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed."""
         handshake = self._handshake
-        if handshake is not None and handshake.running and self._error is None and not self._aborted:
+        ending = self._ending
+        if handshake is not None and handshake.running and ending.error is None and not ending.aborted:
             # A reset often follows the alert that says why; the thread may be reading that alert just now.
-            self._transport = None
-            self._error = HandshakeFailed(
+            self._transport.lost()
+            ending.error = HandshakeFailed(
                 self.peer, f"the connection was lost: {exc or 'closed by the peer'}"
             )
             handshake.ended()
@@ -125,11 +127,11 @@ class TlsStream(BaseStream):
         super().connection_lost(exc)
 
     def _send_flight(self, flight: bytes) -> None:
-        if self._transport is None or self._transport.is_closing():
+        if self._transport.closing:
             return
         if flight:
-            self._hand_over(flight)
-        if self._transport_paused:
+            self._transport.write(flight)
+        if self._transport.paused:
             self._schedule_turn()
 
     def _is_full(self) -> bool:
@@ -140,9 +142,9 @@ class TlsStream(BaseStream):
         handshake = self._handshake
         assert handshake is not None
         self._cancel_close_timer()
-        if self._transport is None:
+        if not self._transport.open:
             self._lost_during_step(error)
-        elif self._closing:
+        elif self._ending.closing:
             return
         elif error is not None:
             self._fail_handshake(_handshake_reason(error), error)
@@ -158,29 +160,29 @@ class TlsStream(BaseStream):
 
     def _lost_during_step(self, error: Exception | None) -> None:
         if isinstance(error, ssl.SSLError):
-            self._error = HandshakeFailed(self.peer, _handshake_reason(error))
+            self._ending.error = HandshakeFailed(self.peer, _handshake_reason(error))
         self._handshake = None
         super().connection_lost(None)
 
     def _handshake_expired(self) -> None:
         self._close_timer = None
         if self._handshake is not None:
-            self._error = HandshakeFailed(self.peer, "the handshake took too long")
-            self._break(self._error)
+            self._ending.error = HandshakeFailed(self.peer, "the handshake took too long")
+            self._break(self._ending.error)
 
     def _fail_handshake(self, reason: str, cause: Exception | None) -> None:
         """End a connection whose handshake failed, and let the peer read the alert."""
-        self._error = HandshakeFailed(self.peer, reason)
-        self._error.__cause__ = cause
-        self._closing = True
+        failure = HandshakeFailed(self.peer, reason)
+        failure.__cause__ = cause
+        self._ending.error = failure
+        self._ending.closing = True
         transport = self._transport
-        assert transport is not None
         if isinstance(cause, ssl.SSLError) and cause.reason == "HTTP_REQUEST":
-            self._hand_over(_PLAIN_HTTP_ANSWER)
+            transport.write(_PLAIN_HTTP_ANSWER)
         self._close_timer = self._loop.call_later(ALERT_SECONDS, transport.abort)
-        if self._server_hostname is None and not self._fin_seen and not transport.is_closing():
+        if self._server_hostname is None and not transport.fin_seen and not transport.closing:
             transport.write_eof()
-            self._resume_transport()
+            transport.resume_reading()
         else:
             transport.close()
 
@@ -199,29 +201,29 @@ class TlsStream(BaseStream):
         if self._handshake is not None:
             self._handshake.received(data)
             if len(self._handshake.kept) >= len(self._window):
-                self._pause_transport()
+                self._transport.pause_reading()
         elif self._held or self._paused:
             self._held = b"".join((self._held, data))
-            self._pause_transport()
-        elif self._peer is Peer.SENDS:
+            self._transport.pause_reading()
+        elif self._ending.peer is Peer.SENDS:
             self._decrypt(data)
 
     def _received_fin(self) -> None:
         if self._handshake is not None:
             self._handshake.ended()
             return
-        if self._peer is Peer.SENDS and not self._held:
-            self._peer = Peer.TRUNCATED
+        if self._ending.peer is Peer.SENDS and not self._held:
+            self._ending.peer = Peer.TRUNCATED
         self._tell_end()
 
     def _deliver_held(self) -> bool:
-        if self._held and self._peer is Peer.SENDS:
+        if self._held and self._ending.peer is Peer.SENDS:
             held, self._held = self._held, b""
             self._decrypt(memoryview(held))
-        if self._held and self._peer is Peer.SENDS:
+        if self._held and self._ending.peer is Peer.SENDS:
             return False
-        if self._fin_seen and self._peer is Peer.SENDS:
-            self._peer = Peer.TRUNCATED
+        if self._transport.fin_seen and self._ending.peer is Peer.SENDS:
+            self._ending.peer = Peer.TRUNCATED
         return True
 
     def _decrypt(self, data: memoryview) -> None:
@@ -233,10 +235,10 @@ class TlsStream(BaseStream):
             self._answer()
         if filled and self._handler is not None:
             self._handler.stream_received(READ_BUFFER.plaintext[:filled])
-        if self._peer is not Peer.SENDS or self._error is not None:
+        if self._ending.peer is not Peer.SENDS or self._ending.error is not None:
             self._finish_reading()
         elif self._held:
-            self._pause_transport()
+            self._transport.pause_reading()
             self._schedule_turn()
 
     def _open_records(self, data: memoryview) -> tuple[int, int]:
@@ -277,7 +279,7 @@ class TlsStream(BaseStream):
                 self._read_failed(error)
                 break
             if not count:
-                self._peer = Peer.ENDED
+                self._ending.peer = Peer.ENDED
                 break
             filled += count
         self._missing = missing
@@ -297,22 +299,22 @@ class TlsStream(BaseStream):
 
     def _read_failed(self, error: ssl.SSLError) -> None:
         if isinstance(error, ssl.SSLZeroReturnError):
-            self._peer = Peer.ENDED  # a close_notify behind our own
+            self._ending.peer = Peer.ENDED  # a close_notify behind our own
         else:
-            self._error = TlsBroken(describe_tls_error(error))
+            self._ending.error = TlsBroken(describe_tls_error(error))
 
     def _finish_reading(self) -> None:
-        if self._error is None:
+        if self._ending.error is None:
             self._tell_end()
-        elif not self._closing and self._transport is not None:
-            self._closing = True
+        elif not self._ending.closing and self._transport.open:
+            self._ending.closing = True
             self._emit()  # our alert
             self._arm_close()
             self._transport.close()
 
     def _answer(self) -> None:
         """OpenSSL has something to say itself; a peer that provokes it must also read it."""
-        if self._blocked:
+        if self._transport.blocked:
             self._control_bytes += self._outgoing.pending
         if self._control_bytes > CONTROL_BYTES:
             self._break(TlsBroken("the peer provokes answers of TLS and does not read them"))
@@ -321,8 +323,8 @@ class TlsStream(BaseStream):
 
     def cut(self) -> None:
         """See `ByteStream`: a close as usual, but for the close_notify."""
-        if not self._closing:
-            self._end_sent = True
+        if not self._ending.closing:
+            self._ending.sent = True
             self.close()
 
     # Sending --------------------------------------------------------------------------------------------------------
@@ -347,10 +349,10 @@ class TlsStream(BaseStream):
             start += write(view[start:])
             pieces.append(outgoing.read())
             if len(pieces) == RECORDS_PER_EMIT:
-                self._hand_over_all(pieces)
+                self._transport.writelines(pieces)
                 pieces = []
         if pieces:
-            self._hand_over_all(pieces)
+            self._transport.writelines(pieces)
 
     def _encode_end(self) -> None:
         # SSL_shutdown sends close_notify and then looks for the peer's, where application data is an error; the BIO is
@@ -363,8 +365,8 @@ class TlsStream(BaseStream):
             self._break(TlsBroken(describe_tls_error(error)))
 
     def _emit(self) -> None:
-        if self._outgoing.pending and self._transport is not None:
-            self._hand_over(self._outgoing.read())
+        if self._outgoing.pending and self._transport.open:
+            self._transport.write(self._outgoing.read())
 
 
 _SERVER_NAME: Final = "requested_server_name"

@@ -104,10 +104,10 @@ async def test_pressure_is_never_told_from_inside_a_write() -> None:
 async def test_pressure_that_is_gone_by_the_end_of_the_turn_is_not_told() -> None:
     owner = Owner()
     stream, _ = connect(owner)
-    stream._sending = True
+    stream._transport.sending = True
     stream.pause_writing()
     stream.resume_writing()
-    stream._sending = False
+    stream._transport.sending = False
     await turns()
     assert owner.calls == ["opened"]
 
@@ -227,7 +227,7 @@ async def test_an_owner_that_fails_in_a_turn_of_ours_loses_its_connection() -> N
     owner = Faulty()
     stream, _ = connect(owner)
     stream.write(b"x")
-    stream._blocked = True
+    stream._transport.blocked = True
     await turns()
     assert isinstance(owner.error, ZeroDivisionError)
     assert [report["message"] for report in reports] == ["the connection's owner failed"]

@@ -153,7 +153,7 @@ async def test_the_beginning_is_written_of_what_may_last_for_hours(stub: Stub, l
     agent, log, user = stub.agent(), audited(stub), stub.user()
     user.ask(line)
     (request,) = agent.asked()
-    exchange = user.front._current
+    exchange = user.front._requests.current
     assert exchange is not None
     log.log.exchange_reached(exchange, Stage.RECEIVED)
     channel = agent.channel()

@@ -134,7 +134,7 @@ def test_a_slot_names_its_clusters_in_order(tmp_path: Path) -> None:
     [
         (["prod=blue:blue"], "names something twice"),
         (["prod=prod"], "names something twice"),
-        (["prod"], "cluster"),
+        (["prod"], "'prod' is not a slot: give NAME=CLUSTER:CLUSTER"),
         (["prod=blue", "prod=green"], "'prod' is named twice"),
         (["prod=blue", "dev=prod"], "'prod' is named twice"),
     ],

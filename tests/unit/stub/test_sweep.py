@@ -55,7 +55,7 @@ async def test_a_user_who_is_revoked_loses_what_is_open(
 async def test_a_user_whose_time_is_over_loses_what_is_open(stub: Stub, sweep: Sweep) -> None:
     stub.agent()
     user = watching(stub)
-    caller = user.front._caller
+    caller = user.front.client.caller
     assert caller is not None
     object.__setattr__(caller, "peer", with_dates(ALICE, 0, 1))
     sweep.sweep(0)

@@ -61,34 +61,6 @@ async def test_requests_follow_each_other_on_one_connection(
     assert stub.book.codes == [200, 200, 200]
 
 
-async def test_pipelined_requests_are_asked_and_answered_in_order(
-    stub: Stub, agent: FarAgent, channel: FarChannel
-) -> None:
-    user = stub.user()
-    user.send(request_bytes("GET /1") + request_bytes("POST /2", "Content-Length: 2", body=b"ab") + GET)
-    assert not user.stream.reading
-    seen = []
-    for number in (1, 2, 3):
-        (request,) = agent.asked()
-        seen.append((request.head.target, request.body))
-        channel.answer(request.id, b"%d" % number)
-        await settle()
-    assert seen == [(b"/1", b""), (b"/2", b"ab"), (b"/api/v1/pods", b"")]
-    assert [user.take().count(b"HTTP/1.1 200 OK"), user.stream.reading] == [3, True]
-
-
-async def test_a_user_is_who_opened_the_connection_and_dates_count_per_request(
-    stub: Stub, agent: FarAgent, channel: FarChannel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    user = stub.user()
-    user.ask()
-    channel.answer(1)
-    user.take()
-    monkeypatch.setattr("stub.front.admission.time.time", lambda: 3e10)
-    user.ask()
-    assert user.answer()[0] == 401
-
-
 @pytest.mark.parametrize("field", ["Trailer-Field: x", "X-Smuggled: 1"])
 async def test_trailers_are_dropped(stub: Stub, agent: FarAgent, field: str) -> None:
     user = stub.user()
@@ -218,14 +190,6 @@ async def test_too_many_fields_are_refused(stub: Stub) -> None:
     user = stub.user()
     user.ask("GET /api", *(f"X-{number}: 1" for number in range(limits.FIELD_COUNT)))
     assert user.answer()[0] == 431
-
-
-async def test_without_a_certificate_every_request_is_401(stub: Stub, agent: FarAgent) -> None:
-    user = stub.user(tls=None)
-    for _ in range(2):
-        user.ask()
-        assert user.answer()[0] == 401
-    assert agent.asked() == []
 
 
 # Time --------------------------------------------------------------------------------------------
@@ -374,19 +338,6 @@ async def test_a_user_who_has_not_taken_one_answer_is_not_read_for_the_next_requ
     assert not user.stream.reading
     user.stream.resume_writing()
     assert user.stream.reading
-
-
-async def test_pipelined_requests_wait_until_the_answers_before_them_are_taken(
-    stub: Stub, agent: FarAgent, channel: FarChannel
-) -> None:
-    user = stub.user()
-    user.send(GET + GET)
-    user.stream.pause_writing()
-    channel.answer(1, b"abc")
-    await settle()
-    assert [request.id for request in agent.asked()] == [1]
-    user.stream.resume_writing()
-    assert [request.id for request in agent.asked()] == [2]
 
 
 async def test_a_request_that_begins_while_nothing_is_taken_has_its_answer_held_up_from_the_start(

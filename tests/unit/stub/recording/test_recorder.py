@@ -111,7 +111,7 @@ async def test_where_nothing_is_recorded_nobody_looks_at_bytes(clock: Clock) -> 
     agent, user = stub.agent(), stub.user()
     user.ask(EXEC, *FIELDS, V5)
     agent.channel().head(1, 101, SWITCHED)
-    assert type(user.front._current._splice) is Splice  # type: ignore[union-attr]
+    assert type(user.front._requests.current._splice) is Splice  # type: ignore[union-attr]
     user.front.abort("the test is over")
 
 

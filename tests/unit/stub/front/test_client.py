@@ -1,0 +1,78 @@
+"""Who opened a connection, and what that decides for each of its requests."""
+
+import pytest
+
+from tests.unit.fakes import Clock
+from tests.unit.stub.parts import ALICE, BLUE, FarAgent, FarChannel, Stub
+from tunnel.core.identifiers import ClusterId
+
+
+@pytest.fixture
+async def stub(clock: Clock) -> Stub:
+    return Stub()
+
+
+@pytest.fixture
+async def agent(stub: Stub) -> FarAgent:
+    return stub.agent()
+
+
+@pytest.fixture
+async def channel(agent: FarAgent) -> FarChannel:
+    return agent.channel()
+
+
+async def test_a_user_is_who_opened_the_connection_and_dates_count_per_request(
+    stub: Stub, agent: FarAgent, channel: FarChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = stub.user()
+    user.ask()
+    channel.answer(1)
+    user.take()
+    monkeypatch.setattr("stub.front.admission.time.time", lambda: 3e10)
+    user.ask()
+    assert user.answer()[0] == 401
+
+
+async def test_who_is_refused_since_the_first_request_is_named_in_the_books(
+    stub: Stub, agent: FarAgent, channel: FarChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = stub.user()
+    user.ask()
+    channel.answer(1)
+    monkeypatch.setattr("stub.front.admission.time.time", lambda: 3e10)
+    user.ask()
+    refused, _ = stub.book.lines[-1]
+    assert refused.status == 401
+    assert refused.caller is not None
+    assert refused.caller.peer is ALICE
+
+
+async def test_without_a_certificate_every_request_is_401(stub: Stub, agent: FarAgent) -> None:
+    user = stub.user(tls=None)
+    for _ in range(2):
+        user.ask()
+        assert user.answer()[0] == 401
+    assert agent.asked() == []
+
+
+async def test_the_certificate_is_known_from_the_first_request_on(stub: Stub, agent: FarAgent) -> None:
+    user = stub.user()
+    client = user.front.client
+    assert client.certificate is None
+    user.ask()
+    assert client.certificate is ALICE
+
+
+async def test_the_slot_asked_for_last_is_known_whether_the_request_was_parsed_or_recognised(
+    clock: Clock,
+) -> None:
+    slot = ClusterId("prod")
+    stub = Stub(slots={slot: (BLUE,)})
+    channel = stub.agent().channel()
+    parsed, recognised = stub.user(), stub.user()
+    for number, user in enumerate((parsed, recognised), 1):
+        assert user.front.client.slot is None
+        user.ask("GET /clusters/prod/api")
+        channel.answer(number)
+        assert user.front.client.slot == slot
