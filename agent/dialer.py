@@ -222,7 +222,7 @@ async def _finish(session: FiledSession) -> None:
 async def _start_admin(agent: Agent, settings: AgentSettings) -> "AdminListener | None":
     if settings.admin_listen is None:
         return None
-    # aiohttp takes 17 MiB, which an agent without these endpoints does not need.
+    # aiohttp takes 12 MiB, which an agent without these endpoints does not need.
     from tunnel.aio.admin import AdminListener
 
     admin = AdminListener(agent.problem, AgentMeasures(agent).render)

@@ -109,6 +109,7 @@ class AgentSettings(ProcessSettings):
     state: Path | None = setting(
         parse=values.path,
         default=None,
+        metavar="DIR",
         help="The folder in which the agent keeps the certificate that it got by joining, and renews it. It must outlive "
         "the agent's process.",
     )
@@ -123,6 +124,7 @@ class AgentSettings(ProcessSettings):
     join_file: Path | None = setting(
         parse=values.path,
         default=None,
+        metavar="FILE",
         help="A file with the join token. It is read only where --state holds no certificate yet.",
     )
     join_at: Address | None = setting(

@@ -142,7 +142,7 @@ async def _start_admin(
 ) -> "SupervisorEndpoints | None":
     if settings.admin_listen is None:
         return None
-    from tunnel.aio.workers.admin import SupervisorEndpoints  # aiohttp takes 17 MiB
+    from tunnel.aio.workers.admin import SupervisorEndpoints  # aiohttp takes 12 MiB
 
     def problem() -> str | None:
         return "draining" if stopping.is_set() else supervisor.problem()

@@ -157,7 +157,7 @@ class Stub:
         _log.info("serving", extra={"address": str(Address(*self.addresses[0]))})
 
     async def _start_admin(self, address: Address) -> None:
-        from stub.admin import AdminEndpoints  # aiohttp takes 17 MiB, which workers do not need
+        from stub.admin import AdminEndpoints  # aiohttp takes 12 MiB, which workers do not need
 
         render = self.measures.render
         self._admin = AdminEndpoints(self.registry, self.problem, render, self.leadership, self.slots)

@@ -47,7 +47,9 @@ _cluster: Form[ClusterId] = Form(parse_cluster_id, metavar="CLUSTER")
 
 
 def _read_slot(text: str) -> tuple[ClusterId, tuple[ClusterId, ...]]:
-    name, _, listed = text.partition("=")
+    name, equals, listed = text.partition("=")
+    if not equals:
+        raise ValueError(f"{text!r} is not a slot: give NAME=CLUSTER:CLUSTER")
     clusters = tuple(parse_cluster_id(cluster) for cluster in listed.split(":"))
     slot = parse_cluster_id(name)
     if len(set(clusters)) < len(clusters) or slot in clusters:
@@ -86,7 +88,8 @@ class StubSettings(SigningSettings):
     admin_listen: Address | None = setting(
         parse=values.optional(values.address),
         default=Address("127.0.0.1", 8444),
-        help="Where /livez, /readyz, /metrics and /clusters are served over plain HTTP: on loopback or the pod network.",
+        help="Where /livez, /readyz, /metrics, /clusters, /slots and /lease are served over plain HTTP: on loopback or the pod "
+        "network.",
     )
     ca_dir: Path = setting(
         parse=values.existing_folder,
@@ -256,7 +259,7 @@ class StubSettings(SigningSettings):
     max_pending_handshakes: int = setting(
         parse=values.count(minimum=1),
         default=256,
-        help="TLS handshakes under way at once, about 1.5 ms of CPU each. Above that the oldest that waits for its peer gives way, "
+        help="TLS handshakes under way at once, about 2 ms of CPU each. Above that the oldest that waits for its peer gives way, "
         "of the address that has most of them.",
     )
     max_handshakes_per_second: int = setting(

@@ -88,7 +88,7 @@ class Parent:
         if self.leadership is not None:
             await self.leadership.open()
         if settings.admin_listen is not None:
-            from stub.workers.admin import ParentEndpoints  # aiohttp takes 17 MiB
+            from stub.workers.admin import ParentEndpoints  # aiohttp takes 12 MiB
 
             self._admin = ParentEndpoints(self.supervisor, self.problem, self.leadership)
             await self._admin.start(settings.admin_listen)

@@ -62,7 +62,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("user", metavar="USER", help="the user's name as the certificate has it")
     parser.add_argument("verb", metavar="VERB", help=f"one of {', '.join(_METHODS)}")
     parser.add_argument("resource", metavar="RESOURCE[/NAME]", help="what is asked for, such as pods/web")
-    parser.add_argument("-n", "--namespace", default="", metavar="NAME", help="default: all, or none")
+    parser.add_argument(
+        "-n",
+        "--namespace",
+        default="",
+        metavar="NAME",
+        help="left out: all namespaces, or a resource without one",
+    )
     add_groups(parser)
     parser.add_argument("--subresource", default="", metavar="NAME", help="such as log, exec or scale")
     parser.add_argument("--cluster", required=True, metavar="ID", help="the cluster that is asked")

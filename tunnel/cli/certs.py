@@ -92,8 +92,13 @@ def add_folder(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=DEFAULT_FOLDER,
         metavar="DIR",
-        help=f"the folder of authorities and certificates (default: {DEFAULT_FOLDER})",
+        help=f"the folder of authorities and certificates (default {DEFAULT_FOLDER})",
     )
+
+
+def folder_of(options: argparse.Namespace) -> Path:
+    """Return the folder of `--dir` for a command that only reads it: an empty answer would hide a mistyped name."""
+    return checked("--dir", values.existing_folder, str(options.dir))
 
 
 def add_life(parser: argparse.ArgumentParser, default: timedelta) -> None:
@@ -103,7 +108,7 @@ def add_life(parser: argparse.ArgumentParser, default: timedelta) -> None:
         "--ttl",
         default=text,
         metavar="TIME",
-        help=f"how long the certificate is valid, such as 30m, 12h or 90d (default: {text})",
+        help=f"how long the certificate is valid, such as 30m, 12h or 90d (default {text})",
     )
 
 

@@ -62,14 +62,14 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="where to write (default: standard output)"
+        "-o", "--output", type=Path, metavar="FILE", help="where to write (default standard output)"
     )
     parser.add_argument(
         "--merge",
         action="store_true",
         help="add the context to FILE, or renew it there, and keep everything else",
     )
-    parser.add_argument("--context", metavar="NAME", help="the context's name (default: the cluster's id)")
+    parser.add_argument("--context", metavar="NAME", help="the context's name (default the cluster's id)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -148,4 +148,4 @@ def _write(options: argparse.Namespace, access: "Access", expires: datetime | No
     outcome = write_kubeconfig(options.output, access, merge=options.merge)
     until = "signs in by id-token" if expires is None else f"until {date_text(expires)}"
     print(f"{outcome}  {options.output}  context {access.context}  {until}")
-    note(f"try: kubectl --kubeconfig {options.output} --context {access.context} get --raw /version")
+    note(f"try: kubectl --kubeconfig {options.output} --context {access.context} version")

@@ -44,18 +44,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = f"{examples(*_EXAMPLES)}\n\n{_HOW}"
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
-        "--server", metavar="URL", help="the stub (default: the kubeconfig's, which kubectl tells)"
+        "--server", metavar="URL", help="the stub (default the kubeconfig's, which kubectl tells)"
     )
     parser.add_argument(
         "--ca",
         type=Path,
         metavar="FILE",
-        help="the authority of the stub's certificate (default: the kubeconfig's)",
+        help="the authority of the stub's certificate (default the kubeconfig's)",
     )
     parser.add_argument(
         "--proxy",
         metavar="URL|off",
-        help="the HTTP proxy that leads to the stub (default: the kubeconfig's proxy-url, else what HTTPS_PROXY and NO_PROXY say)",
+        help="the HTTP proxy that leads to the stub (default the kubeconfig's proxy-url, else what HTTPS_PROXY and NO_PROXY say)",
     )
     parser.add_argument("--cert", type=Path, metavar="FILE", help="a certificate to begin with, with --key")
     parser.add_argument("--key", type=Path, metavar="FILE", help="the key of --cert")
@@ -64,7 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--cache",
         type=Path,
         metavar="DIR",
-        help="where certificates are kept (default: ~/.cache/cluster-tunnel)",
+        help="where certificates are kept (default ~/.cache/cluster-tunnel)",
     )
 
 

@@ -21,6 +21,7 @@ The table has a line for each function: the share of the CPU time spent in itsel
 and the kernel belongs to the function that called them; what the event loop itself takes, to the function that runs it.
 A file written by --output is what flame graph programs (flamegraph.pl, inferno, speedscope.app) read.
 """
+_IDLE: Final = "it had next to nothing to do: look for longer, or while it works"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     profile = _profile(answer)
     share = profile.cpu_seconds / profile.seconds
     print(f"{profile.samples} looks in {profile.seconds:.1f} s, of which {share:.0%} were CPU time\n")
-    for line in table(profile, rows):
+    for line in table(profile, rows) if profile.samples else (_IDLE,):
         print(line)
     if options.output is not None:
         options.output.write_text(collapsed(profile))

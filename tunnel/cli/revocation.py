@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from certs.lifetime import date_text, utc_now
 from certs.names import READ_NAME_LENGTH, check_cluster, check_user
-from tunnel.cli.certs import add_command, add_folder, checked, note, shown_file
+from tunnel.cli.certs import add_command, add_folder, checked, folder_of, note, shown_file
 from tunnel.kit.failures import UsageError
 
 if TYPE_CHECKING:
@@ -93,9 +93,10 @@ def _certificate_denial(options: argparse.Namespace) -> "Denial":
 def _run_denied(options: argparse.Namespace) -> int:
     from certs.denied import DENIED, read_denials
 
-    rows = list(_rows(read_denials(options.dir / DENIED)))
+    folder = folder_of(options)
+    rows = list(_rows(read_denials(folder / DENIED)))
     if not rows:
-        note(f"nothing is revoked in {options.dir}")
+        note(f"nothing is revoked in {folder}")
         return 0
     rows.insert(0, ("ID", "SINCE", "WHAT"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -112,6 +113,6 @@ def _rows(denials: "list[Denial]") -> Iterator[tuple[str, str, str]]:
 def _run_restore(options: argparse.Namespace) -> int:
     from certs.denied import restore
 
-    denial = restore(options.dir, options.id)
+    denial = restore(folder_of(options), options.id)
     print(f"restored  {denial.subject}")
     return 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from certs.lifetime import date_text, utc_now
 from certs.names import check_cluster
-from tunnel.cli.certs import add_folder, checked, note
+from tunnel.cli.certs import add_folder, checked, folder_of, note
 from tunnel.cli.parser import examples
 from tunnel.kit import values
 
@@ -75,10 +75,10 @@ def _configure_create(commands: "_Commands") -> None:
         "--ttl",
         default=DEFAULT_LIFE,
         metavar="TIME",
-        help=f"how long the token is good, such as 30m or 24h (default: {DEFAULT_LIFE})",
+        help=f"how long the token is good, such as 30m or 24h (default {DEFAULT_LIFE})",
     )
     parser.add_argument(
-        "--uses", default="1", metavar="N", help="how many agents may join with it (default: 1)"
+        "--uses", default="1", metavar="N", help="how many agents may join with it (default 1)"
     )
     parser.add_argument(
         "--rebind",
@@ -95,8 +95,8 @@ def _run_create(options: argparse.Namespace) -> int:
     cluster = checked("CLUSTER", check_cluster, options.cluster)
     life = timedelta(seconds=checked("--ttl", values.timeout, options.ttl))
     uses = checked("--uses", values.count(minimum=1, maximum=MOST_USES), options.uses)
-    pin = pin_of(PemFile(options.dir / "server-ca.crt"))
     file = _token_file(options)
+    pin = pin_of(PemFile(options.dir / "server-ca.crt"))
     token, record = file.create(cluster, pin, life, uses, utc_now(), rebind=options.rebind)
     print(token.text)
     note(f"token {record.id}: {_agents(record)} of {cluster} may join until {date_text(record.expires)}")
@@ -140,4 +140,4 @@ def _run_revoke(options: argparse.Namespace) -> int:
 def _token_file(options: argparse.Namespace) -> "TokenFile":
     from certs.tokenfile import TokenFile
 
-    return TokenFile(options.dir)
+    return TokenFile(folder_of(options))

@@ -107,6 +107,14 @@ def test_a_profile_prints_its_table(process: Script, path: Path, capsys: Output)
     assert asked.request == {"command": "profile", "seconds": 2, "hertz": 50}
 
 
+def test_a_profile_of_a_process_that_did_nothing_says_so(process: Script, path: Path, capsys: Output) -> None:
+    process({"done": {"seconds": 1.0, "samples": 0, "stacks": {}}})
+    assert main(["profile", "--control", str(path), "--seconds", "1"]) == 0
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "it had next to nothing to do: look for longer, or while it works"
+    ]
+
+
 def test_the_stacks_of_a_profile_are_written_where_it_is_asked_for(process: Script, path: Path) -> None:
     process({"done": DONE})
     stacks = path.with_name("stacks")

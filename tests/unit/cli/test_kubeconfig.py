@@ -72,7 +72,7 @@ def test_a_written_file_is_announced_with_the_first_line_to_try(
     assert kubeconfig(ca, "-o", str(path)) == 0
     output = capsys.readouterr()
     assert output.out.startswith(f"made  {path}  context dev  until 20")
-    assert f"kubectl --kubeconfig {path} --context dev" in output.err
+    assert f"try: kubectl --kubeconfig {path} --context dev version\n" in output.err
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 

@@ -71,6 +71,14 @@ def test_an_empty_list_says_so(installation: Installation, capsys: Output) -> No
     assert (output.out, "nothing is revoked" in output.err) == ("", True)
 
 
+@pytest.mark.parametrize("words", [["denied"], ["restore", "x"]])
+def test_a_folder_that_is_not_there_is_no_empty_list(
+    tmp_path: Path, capsys: Output, words: list[str]
+) -> None:
+    assert main(["certs", *words, "--dir", str(tmp_path / "cs")]) == 2
+    assert f"--dir: {tmp_path}/cs: there is no such folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "reason"),
     [

@@ -83,6 +83,14 @@ def test_an_empty_list_says_what_to_do(ca: Path, capsys: Output) -> None:
     assert (output.out, "token create CLUSTER" in output.err) == ("", True)
 
 
+@pytest.mark.parametrize("words", [["list"], ["revoke", "x"], ["create", "prod"]])
+def test_a_folder_that_is_not_there_is_no_empty_list(
+    tmp_path: Path, capsys: Output, words: list[str]
+) -> None:
+    assert token(tmp_path / "cs", *words) == 2
+    assert f"--dir: {tmp_path}/cs: there is no such folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "reason"),
     [

@@ -137,9 +137,10 @@ class Installation:
     def _summarise(self, upstream: Path) -> None:
         settings, kubeconfig = self._settings, str(self._settings.dir / "kubeconfig")
         user = settings.user or DEFAULT_USER
-        seen_as = (
-            "the owner of that kubeconfig" if settings.mode == "token" else f"{user} {list(settings.group)}"
-        )
+        seen_as, first = "the owner of that kubeconfig", "get namespaces"
+        if settings.mode == "impersonate":
+            # Nobody has given this user rights yet, so what may fail is not the first thing to try.
+            seen_as, first = f"{user}, groups: {', '.join(settings.group) or 'none'}", "auth whoami"
         rows = {
             "cluster": f"{settings.cluster}, from {upstream}",
             "stub": f"https://{self._server}",
@@ -150,7 +151,7 @@ class Installation:
         }
         for name, value in rows.items():
             say(f"  {name:10}  {value}")
-        say(f"ready: kubectl --kubeconfig={shlex.quote(kubeconfig)} get namespaces")
+        say(f"ready: kubectl --kubeconfig={shlex.quote(kubeconfig)} {first}")
 
 
 def _agents(count: int) -> str:

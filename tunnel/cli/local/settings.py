@@ -75,7 +75,7 @@ class UpSettings(LogSettings):
         parse=values.text,
         default="",
         metavar="NAME",
-        help=f"The user's name; required with --mode impersonate, else {DEFAULT_USER} where left out.",
+        help=f"The user's name; left out, {DEFAULT_USER}. Required with --mode impersonate.",
     )
     group: tuple[str, ...] = setting(
         parse=values.text, repeatable=True, short="-g", metavar="NAME", help="A group of the user."

@@ -88,6 +88,15 @@ async def test_when_the_cluster_answers_the_first_line_to_try_is_printed(
         assert row in printed
 
 
+async def test_a_user_without_rights_is_told_to_try_what_needs_none(
+    settings: UpSettings, root: Path, console: Console
+) -> None:
+    ann = replace(settings, mode="impersonate", user="ann", group=("dev", "ops"))
+    printed = await run_until("ready:", ann, root, console)
+    assert "  user        ann; the cluster sees ann, groups: dev, ops\n" in printed
+    assert f"ready: kubectl --kubeconfig={settings.dir / 'kubeconfig'} auth whoami\n" in printed
+
+
 async def test_the_kubeconfig_is_private_and_its_server_a_bare_url(
     settings: UpSettings, root: Path, console: Console
 ) -> None:
