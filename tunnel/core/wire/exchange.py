@@ -141,10 +141,7 @@ class Refused:
     def encode(self) -> bytes:
         """Return the frame."""
         fixed = _REFUSED.pack(self.id, self.retryable, self.code)
-        message = self.message.encode(errors="replace")
-        if len(message) > limits.REFUSAL_BYTES:  # not in the middle of a character
-            message = message[: limits.REFUSAL_BYTES].decode(errors="ignore").encode()
-        return encode_frame(FrameType.REFUSED, fixed + message)
+        return encode_frame(FrameType.REFUSED, fixed + _cut(self.message))
 
     @classmethod
     def decode(cls, payload: bytes) -> Self:
@@ -154,7 +151,17 @@ class Refused:
         number, retryable, code = _REFUSED.unpack_from(payload)
         if not 400 <= code <= 599:
             raise PeerViolation(f"REFUSED with status {code}")
-        return cls(RequestId(number), retryable, code, payload[_REFUSED.size :].decode(errors="replace"))
+        # What is no UTF-8 becomes three bytes for each, so that it may be too long only now.
+        message = _cut(payload[_REFUSED.size :].decode(errors="replace")).decode()
+        return cls(RequestId(number), retryable, code, message)
+
+
+def _cut(text: str) -> bytes:
+    """Return `text` as UTF-8, not longer than it may be, and not cut in the middle of a character."""
+    data = text.encode(errors="replace")
+    if len(data) > limits.REFUSAL_BYTES:
+        data = data[: limits.REFUSAL_BYTES].decode(errors="ignore").encode()
+    return data
 
 
 _HEAD: Final = Struct(">QHBq")

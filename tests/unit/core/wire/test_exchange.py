@@ -160,6 +160,13 @@ def test_a_long_refusal_is_cut_between_two_characters() -> None:
     assert read.message == "x" + "ä" * (limits.REFUSAL_BYTES // 2 - 1)
 
 
+def test_a_refusal_that_is_no_utf_8_is_as_long_as_another_at_most() -> None:
+    head = payload(Refused(RequestId(1), False, 502, "").encode())
+    read = Refused.decode(head + b"\xff" * limits.REFUSAL_BYTES)
+    assert read.message == "\ufffd" * (limits.REFUSAL_BYTES // 3)
+    assert Refused.decode(payload(read.encode())) == read
+
+
 def test_a_refusal_with_a_lone_surrogate_is_written_all_the_same() -> None:
     assert Refused.decode(payload(Refused(RequestId(1), False, 502, "a\udc80").encode())).message == "a?"
 
