@@ -25,6 +25,9 @@ HOSTILE: Final = "hostile"
 """The cluster whose agent is hostile."""
 
 CROWD: Final = 500
+AT_ONCE_SECONDS: Final = 0.01
+PATIENT_SECONDS: Final = 1.0
+"""Until one that the stub has closed connects again."""
 GOAWAY: Final = 7
 
 
@@ -50,13 +53,17 @@ class Attacks:
         """Start an attack by its name."""
         self._times = self._told = 0
         self._began = time.perf_counter()
-        crowds: dict[str, Callable[[], Awaitable[None]]] = {
-            "500 slow clients": self._slow,
-            "500 idle handshakes": self._idle,
+        crowds: dict[str, tuple[Callable[[], Awaitable[None]], float]] = {
+            "500 slow clients": (self._slow, AT_ONCE_SECONDS),
+            "500 idle handshakes": (self._idle, PATIENT_SECONDS),
+            "500 that come again at once": (self._idle, AT_ONCE_SECONDS),
         }
-        works = [crowds[attack]] * CROWD if attack in crowds else [lambda: self._flood(FLOODS[attack])]
+        if attack in crowds:
+            works = [crowds[attack]] * CROWD
+        else:
+            works = [(lambda: self._flood(FLOODS[attack]), AT_ONCE_SECONDS)]
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._again(work)) for work in works]
+        self._tasks = [loop.create_task(self._again(*work)) for work in works]
         return {}
 
     async def end(self) -> Mapping[str, object]:
@@ -66,12 +73,12 @@ class Attacks:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         return {"times": self._times, "told": self._told, "seconds": time.perf_counter() - self._began}
 
-    async def _again(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _again(self, work: Callable[[], Awaitable[None]], pause_seconds: float) -> None:
         while True:
             self._times += 1
             with suppress(OSError, EOFError):
                 await work()
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(pause_seconds)
 
     async def _connect(
         self, context: ssl.SSLContext | None

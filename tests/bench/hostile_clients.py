@@ -24,7 +24,7 @@ from tests.bench.processes import Side, Worker, allow_open_files, worker
 from tests.bench.users import LIST, NotServed, User, get, percentile
 from tests.integration.floods import FLOODS
 
-ATTACKS: Final = ("500 slow clients", "500 idle handshakes", *FLOODS)
+ATTACKS: Final = ("500 slow clients", "500 idle handshakes", "500 that come again at once", *FLOODS)
 ASKING: Final = 4
 PACE_SECONDS: Final = 0.02
 CONNECT_SECONDS: Final = 0.2
