@@ -372,6 +372,9 @@ async def test_an_agent_whose_certificate_has_run_out_says_so_and_ends(
     scene.stub.desk = Desk(scene.desk.installation, signing_attempts=100_000)
     now = utc_now()
     monkeypatch.setattr(module, "utc_now", lambda: now + timedelta(seconds=sum(sleeps)))
+    # Each try signs a request: four hundred would take eight seconds.
+    monkeypatch.setattr(module, "TRIES_LEFT", 2)
+    monkeypatch.setattr(module, "LONGEST_SLEEP_SECONDS", 86400)
     with pytest.raises(
         CommandFailed, match=r"agent\.pem: expired on .*, and no stub has renewed it: .* was revoked on"
     ):
