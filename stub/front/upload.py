@@ -113,8 +113,7 @@ class Upload:
 
     def drop(self) -> None:
         """The exchange is over: break off what is not whole."""
-        self._unwanted = True
-        self._pieces = []
+        self.throw_away()
         if self._body is not None and not self.complete:
             self._body.break_off()
             assert self._link is not None

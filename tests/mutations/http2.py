@@ -53,17 +53,16 @@ HTTP2: Final = (
     ),
     Mutation(
         "a turn full of the lane's small frames",
-        "tunnel/core/session/agent_side.py",
-        "            http2.frames_left -= 1\n",
+        "tunnel/core/session/lane.py",
+        "            connection.frames_left -= 1\n",
         "",
         TEST_TURNS,
-        also=(("tunnel/core/session/stub_side.py", "            http2.frames_left -= 1\n", ""),),
     ),
     Mutation(
         "what waits on the lane is overtaken",
-        "tunnel/core/session/agent_side.py",
-        "                lane.unread = True\n",
-        "                lane.unread = False\n",
+        "tunnel/core/session/lane.py",
+        "                self.unread = True\n",
+        "                self.unread = False\n",
         TEST_TURNS,
     ),
     Mutation(

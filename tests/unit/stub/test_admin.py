@@ -17,11 +17,6 @@ from tunnel.core.wire.control import Report
 NO_REQUEST = cast("web.Request", None)
 
 
-@pytest.fixture
-async def stub(clock: Clock) -> Stub:
-    return Stub()
-
-
 def endpoints(stub: Stub, problem: str | None = None) -> AdminEndpoints:
     return AdminEndpoints(stub.registry, lambda: problem, lambda: b"metric 1\n")
 

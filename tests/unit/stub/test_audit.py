@@ -55,11 +55,6 @@ def facts(entry: dict[str, Any]) -> dict[str, str]:
     return {name.removeprefix(MARK): value for name, value in entry["annotations"].items()}
 
 
-@pytest.fixture
-async def stub(clock: Clock) -> Stub:
-    return Stub()
-
-
 async def test_a_line_says_who_asked_which_cluster_for_what_and_how_it_ended(
     stub: Stub, clock: Clock
 ) -> None:

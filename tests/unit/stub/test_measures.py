@@ -18,11 +18,6 @@ from tunnel.aio.listen import Listener
 
 
 @pytest.fixture
-async def stub(clock: Clock) -> Stub:
-    return Stub()
-
-
-@pytest.fixture
 def measures(stub: Stub) -> StubMeasures:
     measures = StubMeasures(stub.registry)
     stub.office._ledgers = (measures,)

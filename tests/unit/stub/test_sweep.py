@@ -5,13 +5,7 @@ from typing import Any, cast
 import pytest
 
 from stub.sweep import Sweep
-from tests.unit.fakes import Clock
 from tests.unit.stub.parts import AGENT, ALICE, FarAgent, KnownStanding, Stub, User, with_dates
-
-
-@pytest.fixture
-async def stub(clock: Clock) -> Stub:
-    return Stub()
 
 
 @pytest.fixture

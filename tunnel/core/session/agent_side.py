@@ -175,15 +175,8 @@ class AgentSession:
             events.append(what)
 
     def _take_frames(self, events: list[AgentEvent]) -> None:
-        """Take what the lane has, as far as this turn goes."""
-        lane, http2 = self._lane, self._http2
-        for kind, payload in lane.came:
+        for kind, payload in self._lane.frames():
             self._take_frame(kind, payload, events)
-            http2.frames_left -= 1
-            if http2.frames_left <= 0:
-                lane.unread = True
-                return
-        lane.unread = False
 
     def _take_frame(self, kind: int, payload: bytes, events: list[AgentEvent]) -> None:
         if self.stub is None and kind not in {FrameType.HELLO, FrameType.REJECT}:

@@ -17,19 +17,17 @@ class Lane:
         connection: the session's HTTP/2 connection.
 
     Attributes:
-        came: the frames that the last DATA completed, to be used up before the next. Asking for one raises PeerViolation where it
-            is too large.
-        unread: whether the turn was over before they were.
+        unread: whether a turn was over before the frames of the last DATA were, which must be taken before the next DATA.
         waiting_bytes: queued and not yet taken by the window.
         sent_bytes: handed to the HTTP/2 connection so far.
     """
 
     __slots__ = (
+        "_came",
         "_connection",
         "_frames",
         "_owed",
         "_waiting",
-        "came",
         "sent_bytes",
         "unread",
         "waiting_bytes",
@@ -38,7 +36,7 @@ class Lane:
     def __init__(self, connection: TunnelConnection) -> None:
         self._connection = connection
         self._frames = FrameBuffer()
-        self.came: Iterator[tuple[int, bytes]] = iter(())
+        self._came: Iterator[tuple[int, bytes]] = iter(())
         self.unread = False
         self._waiting: list[bytes] = []
         self._owed = 0
@@ -55,7 +53,23 @@ class Lane:
         if self._owed >= _CREDIT_STEP:
             self._connection.give_credit(self._owed, LANE_STREAM)
             self._owed = 0
-        self.came = self._frames.receive(data)
+        self._came = self._frames.receive(data)
+
+    def frames(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the frames that the last DATA completed, as far as this turn goes; call it again where `unread` says that there
+        are more.
+
+        Raises:
+            PeerViolation: the next one is too large.
+        """
+        connection = self._connection
+        for frame in self._came:
+            yield frame
+            connection.frames_left -= 1
+            if connection.frames_left <= 0:
+                self.unread = True
+                return
+        self.unread = False
 
     def queue(self, frame: bytes) -> None:
         """Send `frame` with the next output."""

@@ -198,15 +198,8 @@ class StubSession:
             events += self._bodies.take_end(stream)
 
     def _take_frames(self, events: list[StubEvent]) -> None:
-        """Take what the lane has, as far as this turn goes."""
-        lane, http2 = self._lane, self._http2
-        for kind, payload in lane.came:
+        for kind, payload in self._lane.frames():
             self._take_frame(kind, payload, events)
-            http2.frames_left -= 1
-            if http2.frames_left <= 0:
-                lane.unread = True
-                return
-        lane.unread = False
 
     def _take_frame(self, kind: int, payload: bytes, events: list[StubEvent]) -> None:
         if self.agent is None and kind not in {FrameType.HELLO, FrameType.REJECT}:

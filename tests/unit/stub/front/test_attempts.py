@@ -15,11 +15,6 @@ UPGRADE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: a", 
 
 
 @pytest.fixture
-async def stub(clock: Clock) -> Stub:
-    return Stub()
-
-
-@pytest.fixture
 async def first(stub: Stub) -> FarAgent:
     return stub.agent("first")
 

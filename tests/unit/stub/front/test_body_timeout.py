@@ -25,11 +25,6 @@ async def stub(clock: Clock) -> Stub:
 
 
 @pytest.fixture
-async def agent(stub: Stub) -> FarAgent:
-    return stub.agent()
-
-
-@pytest.fixture
 async def user(stub: Stub, agent: FarAgent) -> User:
     return stub.user()
 

@@ -7,21 +7,6 @@ from tests.unit.stub.parts import ALICE, BLUE, FarAgent, FarChannel, Stub
 from tunnel.core.identifiers import ClusterId
 
 
-@pytest.fixture
-async def stub(clock: Clock) -> Stub:
-    return Stub()
-
-
-@pytest.fixture
-async def agent(stub: Stub) -> FarAgent:
-    return stub.agent()
-
-
-@pytest.fixture
-async def channel(agent: FarAgent) -> FarChannel:
-    return agent.channel()
-
-
 async def test_a_user_is_who_opened_the_connection_and_dates_count_per_request(
     stub: Stub, agent: FarAgent, channel: FarChannel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

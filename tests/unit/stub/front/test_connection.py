@@ -10,21 +10,6 @@ from tunnel.core.wire.exchange import Cancel, Request
 GET = request_bytes("GET /api/v1/pods")
 
 
-@pytest.fixture
-async def stub(clock: Clock) -> Stub:
-    return Stub()
-
-
-@pytest.fixture
-async def agent(stub: Stub) -> FarAgent:
-    return stub.agent()
-
-
-@pytest.fixture
-async def channel(agent: FarAgent) -> FarChannel:
-    return agent.channel()
-
-
 # Requests ----------------------------------------------------------------------------------------
 
 

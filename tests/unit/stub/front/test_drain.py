@@ -2,26 +2,10 @@
 
 import pytest
 
-from tests.unit.fakes import Clock
 from tests.unit.stub.parts import FarAgent, FarChannel, Stub, User, request_bytes
 
 GET = request_bytes("GET /api/v1/pods")
 EVENT = b'{"type":"ADDED"}\n'
-
-
-@pytest.fixture
-async def stub(clock: Clock) -> Stub:
-    return Stub()
-
-
-@pytest.fixture
-async def agent(stub: Stub) -> FarAgent:
-    return stub.agent()
-
-
-@pytest.fixture
-async def channel(agent: FarAgent) -> FarChannel:
-    return agent.channel()
 
 
 async def test_draining_closes_an_idle_connection_at_once(stub: Stub) -> None:

@@ -25,21 +25,6 @@ SWITCHED: list[Field] = [
 
 
 @pytest.fixture
-async def stub(clock: Clock) -> Stub:
-    return Stub()
-
-
-@pytest.fixture
-async def agent(stub: Stub) -> FarAgent:
-    return stub.agent()
-
-
-@pytest.fixture
-async def channel(agent: FarAgent) -> FarChannel:
-    return agent.channel()
-
-
-@pytest.fixture
 async def user(stub: Stub) -> User:
     return stub.user()
 

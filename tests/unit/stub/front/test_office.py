@@ -11,11 +11,6 @@ from tunnel.core.identifiers import ClusterId, audit_text
 RED = ClusterId("red")
 
 
-@pytest.fixture
-async def stub(clock: Clock) -> Stub:
-    return Stub()
-
-
 def refusal(stub: Stub, cluster: ClusterId = BLUE) -> Refusal:
     """Why nobody can be asked."""
     with pytest.raises(Refusal) as caught:

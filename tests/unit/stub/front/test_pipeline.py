@@ -1,26 +1,9 @@
 """Requests of one connection that do not wait for each other's answers."""
 
-import pytest
-
-from tests.unit.fakes import Clock, settle
+from tests.unit.fakes import settle
 from tests.unit.stub.parts import FarAgent, FarChannel, Stub, request_bytes
 
 GET = request_bytes("GET /api/v1/pods")
-
-
-@pytest.fixture
-async def stub(clock: Clock) -> Stub:
-    return Stub()
-
-
-@pytest.fixture
-async def agent(stub: Stub) -> FarAgent:
-    return stub.agent()
-
-
-@pytest.fixture
-async def channel(agent: FarAgent) -> FarChannel:
-    return agent.channel()
 
 
 async def test_pipelined_requests_are_asked_and_answered_in_order(

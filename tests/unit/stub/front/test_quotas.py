@@ -4,18 +4,13 @@ import pytest
 
 from stub.front.office import FrontOffice
 from stub.front.quotas import Count, QuotaLimits
-from tests.unit.fakes import USER_TLS, Clock
+from tests.unit.fakes import USER_TLS
 from tests.unit.stub.parts import BLUE, Stub, User, request_bytes
 from tunnel.core.errors import TooManyRequests
 from tunnel.core.http.message import Field
 
 GET = request_bytes("GET /api/v1/pods")
 WATCH = "GET /api/v1/pods?watch=true"
-
-
-@pytest.fixture
-async def stub(clock: Clock) -> Stub:
-    return Stub()
 
 
 def limited(stub: Stub, **limits: int) -> FrontOffice:

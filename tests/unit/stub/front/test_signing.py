@@ -34,11 +34,6 @@ class Endpoints:
 
 
 @pytest.fixture
-async def stub(clock: Clock) -> Stub:
-    return Stub()
-
-
-@pytest.fixture
 async def endpoints(stub: Stub) -> AsyncIterator[Endpoints]:
     endpoints = Endpoints()
     async with asyncio.TaskGroup() as tasks:
