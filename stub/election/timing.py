@@ -30,20 +30,20 @@ class ElectionTiming:
         if isinstance(self.lease_seconds, bool) or not isinstance(self.lease_seconds, int):
             raise ValueError(f"lease_seconds must be a whole number, not {self.lease_seconds!r}")
         if self.lease_seconds > LEASE_SECONDS_MAX:
-            raise ValueError(f"lease_seconds must be at most {LEASE_SECONDS_MAX}, not {self.lease_seconds}")
+            raise ValueError(f"lease_seconds must be at most {LEASE_SECONDS_MAX}s, not {self.lease_seconds}s")
         if not 0 <= self.jitter <= 1:
             raise ValueError(f"jitter must be from 0 to 1, not {self.jitter:g}")
         if not self.retry_seconds > 0:
-            raise ValueError(f"retry_seconds must be more than 0, not {self.retry_seconds:g}")
+            raise ValueError(f"retry_seconds must be more than 0, not {self.retry_seconds:g}s")
         if not self.renew_deadline_seconds > self.longest_retry_seconds:
             raise ValueError(
                 f"renew_deadline_seconds must be more than retry_seconds with its jitter "
-                f"({self.longest_retry_seconds:g}), not {self.renew_deadline_seconds:g}"
+                f"({self.longest_retry_seconds:g}s), not {self.renew_deadline_seconds:g}s"
             )
         if not self.lease_seconds > self.renew_deadline_seconds:
             raise ValueError(
-                f"lease_seconds must be more than renew_deadline_seconds ({self.renew_deadline_seconds:g}), "
-                f"not {self.lease_seconds}"
+                f"lease_seconds must be more than renew_deadline_seconds ({self.renew_deadline_seconds:g}s), "
+                f"not {self.lease_seconds}s"
             )
 
     @property

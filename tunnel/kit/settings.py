@@ -27,6 +27,10 @@ S = TypeVar("S")
 
 _KEY: Final = "tunnel.kit.settings"
 _REQUIRED: Final[Any] = object()
+_TYPING_MISTAKE: Final = 0.87
+"""How alike a variable must be to a setting's to be taken for a misspelt one. Other variables stay, since they may be another command's,
+or what Kubernetes sets for a Service called `ctun`; the most alike names of two commands, CTUN_USER and CTUN_USER_CA, have 0.857."""
+
 HIDDEN: Final = "<hidden>"
 """What `render` shows in place of a secret."""
 
@@ -213,12 +217,23 @@ def load(cls: type[S], options: argparse.Namespace, environ: Mapping[str, str]) 
         environ: the environment.
 
     Raises:
-        UsageError: a value, a key or the file is wrong, or a required setting is missing.
+        UsageError: a value, a key, a variable's name or the file is wrong, or a required setting is missing.
     """
     known = list(_settings(cls))
+    _check_variables(known, environ)
     file = _open_file(options, environ, [each.key for each in known])
     found = {each.name: _value(each, options, environ, file) for each in known}
     return cls(**{name: value for name, value in found.items() if value is not _REQUIRED})
+
+
+def _check_variables(known: Sequence[_Setting], environ: Mapping[str, str]) -> None:
+    """A rule that was meant to be set and silently is not may let in everybody."""
+    variables = {each.variable for each in known} | {"CTUN_CONFIG"}
+    for name, value in environ.items():
+        if value and name.startswith("CTUN_") and name not in variables:
+            hint = did_you_mean(name, variables, _TYPING_MISTAKE)
+            if hint:
+                raise UsageError(f"{name}: there is no such setting{hint}")
 
 
 def _open_file(

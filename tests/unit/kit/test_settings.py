@@ -99,6 +99,23 @@ def test_null_in_the_file_is_not_given(tmp_path: Path) -> None:
     assert loaded("--config", config(tmp_path, "grace: null\nadmin: ~\n")).grace == 30
 
 
+@pytest.mark.parametrize(
+    ("variable", "meant"), [("CTUN_GRASE", "CTUN_GRACE"), ("CTUN_COOKEIS", "CTUN_COOKIES")]
+)
+def test_a_misspelt_variable_is_a_mistake_and_not_silently_the_default(variable: str, meant: str) -> None:
+    with pytest.raises(
+        UsageError, match=rf"^{variable}: there is no such setting \(did you mean '{meant}'\?\)$"
+    ):
+        loaded(environ={variable: "1"})
+
+
+@pytest.mark.parametrize(
+    "variable", ["CTUN_LEASE", "CTUN_STUB_SERVICE_HOST", "CTUN_WORKERS_PORT", "CTUN_CONFIG"]
+)
+def test_variables_of_other_commands_and_of_kubernetes_stay_what_they_are(variable: str) -> None:
+    assert loaded(environ={variable: "" if variable == "CTUN_CONFIG" else "1"}) == loaded()
+
+
 # Mistakes --------------------------------------------------------------------------------------
 
 

@@ -76,13 +76,13 @@ KUBERNETES = ("--lease", "kubernetes:ns/stub")
     [
         (
             ("--lease-duration", "10s"),
-            "--lease-duration must be more than --lease-renew-deadline (10), not 10",
+            "--lease-duration must be more than --lease-renew-deadline (10s), not 10s",
         ),
         (
             ("--lease-renew-deadline", "2400ms"),
-            "--lease-renew-deadline must be more than --lease-retry with its jitter (2.4), not 2.4",
+            "--lease-renew-deadline must be more than --lease-retry with its jitter (2.4s), not 2.4s",
         ),
-        (("--lease-duration", "2h"), "--lease-duration must be at most 3600, not 7200"),
+        (("--lease-duration", "2h"), "--lease-duration must be at most 3600s, not 7200s"),
         (
             (*KUBERNETES, "--pod-name", "one"),
             "--pod-name and --pod-selector go together: give both or neither",

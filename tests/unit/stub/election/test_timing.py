@@ -34,7 +34,7 @@ def test_a_time_that_breaks_it_is_refused_by_name(field: str, value: float) -> N
 
 
 def test_a_retry_that_only_its_jitter_makes_too_long_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^renew_deadline_seconds must be more than .* \(10.8\), not 10$"):
+    with pytest.raises(ValueError, match=r"^renew_deadline_seconds must be more than .* \(10.8s\), not 10s$"):
         ElectionTiming(retry_seconds=9.0)
 
 
