@@ -39,9 +39,12 @@ class ResponseChannel:
 
     __slots__ = (
         "_asker",
+        "_behind",
         "_core",
+        "_ending",
         "_fingerprint",
         "_head",
+        "_held",
         "_hello",
         "_link",
         "_registry",
@@ -60,6 +63,9 @@ class ResponseChannel:
         self._asker: Asker | None = None
         self._head: Head | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._behind = False  # the rest of a read waits for its turn
+        self._held = False  # who asked takes no more
+        self._ending = ""  # why the channel closes as soon as that rest is used up
 
     def stream_opened(self, stream: ByteStream) -> None:
         self.stream = stream
@@ -79,6 +85,25 @@ class ResponseChannel:
             if self._link is not None:
                 # Which request was to be answered is not known any more, and its client would wait for ever.
                 self._link.distrust(str(violation))
+        if self._core.unread:
+            self._go_on_soon()
+
+    def _go_on_soon(self) -> None:
+        """Let the others have their turn: 64 KiB hold 11 000 of the smallest frames, and a hostile agent would stop everybody."""
+        if not self._behind:
+            self._behind = True
+            self.stream.pause_reading()
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._behind = False
+        if not self._core.unread:
+            return  # closed meanwhile
+        if not self._held:
+            self.stream.resume_reading()  # from a later turn on, and not at all where this one leaves a rest again
+        self.stream_received(memoryview(b""))
+        if self._ending and not self._core.unread:
+            self._close(self._ending)
 
     def _hear(self, event: ChannelEvent) -> None:
         match event:
@@ -94,8 +119,19 @@ class ResponseChannel:
             case ChannelGreeted():
                 self._greet(event.hello.token)
 
+    def pause_reading(self) -> None:
+        """Whoever asked takes no more for now."""
+        self._held = True
+        self.stream.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Whoever asked takes more."""
+        self._held = False
+        if not self._behind:
+            self.stream.resume_reading()
+
     def stream_ended(self) -> None:
-        self._close("the agent closed the response channel")
+        self._close_behind("the agent closed the response channel")
 
     def stream_write_paused(self) -> None:
         """The stub writes a few bytes per response; only a splice writes more, and has a handler of its own."""
@@ -104,7 +140,14 @@ class ResponseChannel:
         """See `stream_write_paused`."""
 
     def stream_closed(self, error: Exception | None) -> None:
-        self._close(f"the response channel broke: {error}" if error else "the response channel closed")
+        self._close_behind(f"the response channel broke: {error}" if error else "the response channel closed")
+
+    def _close_behind(self, reason: str) -> None:
+        """Close it behind what came before."""
+        if self._behind:
+            self._ending = self._ending or reason
+        else:
+            self._close(reason)
 
     def abandon(self) -> None:
         """Nobody wants the running response any more."""
@@ -123,7 +166,7 @@ class ResponseChannel:
             and self._link is not None
             and not self._link.runner.closed
         ):
-            self.stream.resume_reading()
+            self.resume_reading()
         else:
             self._close("the client is gone")
 
@@ -158,7 +201,7 @@ class ResponseChannel:
 
     def _end(self) -> None:
         asker, self._asker = self._asker, None
-        self.stream.resume_reading()  # a pause was for this response's client, not for the next one's
+        self.resume_reading()  # a pause was for this response's client, not for the next one's
         if self._core.awaits_done:
             # All but one read's worth has been taken by the client's connection: backpressure held the rest back.
             self.stream.write(self._core.send_done())

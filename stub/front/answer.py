@@ -2,7 +2,7 @@
 client's pace."""
 
 import re
-from typing import Final
+from typing import Final, Protocol
 
 from tunnel.aio.stream import ByteStream
 from tunnel.core import limits
@@ -21,6 +21,13 @@ from tunnel.core.wire.exchange import Head
 
 _NEWLINE: Final = 0x0A
 _JSON: Final = re.compile(rb"(?i)(?:\A|\n)content-type: *application/json[;\r ]")
+
+
+class Source(Protocol):
+    """What the body of an answer comes from."""
+
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
 
 
 class AnswerWriter:
@@ -56,7 +63,7 @@ class AnswerWriter:
         self.keep_alive = keep_alive
         self.status = 0
         self.bytes_sent = 0
-        self.source: ByteStream | None = None
+        self.source: Source | None = None
         self.client_paused = False
         self._has_lines = False
         self.between_lines = False

@@ -264,7 +264,7 @@ class Exchange:
             # Behind a refused upgrade nothing may follow (CVE-2018-1002105); behind an answer that did not wait for the
             # body, the rest of that body would be read as the next request.
             self._answer.keep_alive = False
-        self._answer.source = channel.stream
+        self._answer.source = channel
         self._answer.start(head, lines)
         self._front.office.reached(self, Stage.STARTED)
 

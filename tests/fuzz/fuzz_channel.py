@@ -38,14 +38,19 @@ class Heard:
         """Feed `chunks` up to the first violation."""
         try:
             for chunk in chunks:
-                for event in self.channel.receive(memoryview(chunk)):
-                    self._check(event)
+                self._read(chunk)
+                while self.channel.unread:
+                    self._read(b"")
                 if self.channel.awaits_done:
                     self.channel.send_done()
         except PeerViolation:
             self.violated = True
         self.channel.close()
         return self
+
+    def _read(self, chunk: bytes) -> None:
+        for event in self.channel.receive(memoryview(chunk)):
+            self._check(event)
 
     def _check(self, event: object) -> None:
         match event:

@@ -7,6 +7,7 @@ from tests.mutations.mutation import Mutation
 HTTP2_PATH: Final = "tunnel/core/session/http2.py"
 TEST_HTTP2: Final = ("tests/unit/core/session/test_http2.py",)
 TEST_TURNS: Final = ("tests/unit/core/session/test_turns.py",)
+TEST_CHANNEL_TURNS: Final = ("tests/unit/stub/agents/test_channel.py",)
 
 HTTP2: Final = (
     Mutation(
@@ -64,6 +65,27 @@ HTTP2: Final = (
         "                self.unread = True\n",
         "                self.unread = False\n",
         TEST_TURNS,
+    ),
+    Mutation(
+        "a turn full of a response channel's small frames",
+        "tunnel/core/channel/stub_side.py",
+        "            steps_left -= 1\n",
+        "",
+        TEST_CHANNEL_TURNS,
+    ),
+    Mutation(
+        "a response channel is read for a client that takes nothing",
+        "stub/agents/channel.py",
+        "        if not self._held:\n",
+        "        if True:\n",
+        TEST_CHANNEL_TURNS,
+    ),
+    Mutation(
+        "what waits of a response is overtaken by what comes later",
+        "stub/agents/channel.py",
+        "        if not self._behind:\n            self.stream.resume_reading()\n",
+        "        self.stream.resume_reading()\n",
+        TEST_CHANNEL_TURNS,
     ),
     Mutation(
         "a session is read on while the rest of a read waits",

@@ -80,8 +80,8 @@ READ_BUDGET_BYTES: Final = 64 * KIB
 """What one stream may deliver in one turn of the event loop before the others get theirs."""
 
 FRAMES_PER_TURN: Final = 64
-"""Frames of one session that are handled in one turn, those of HTTP/2 and those of the lane together; the rest of a read waits for the
-next turn, and the session is not read meanwhile. A read holds five thousand of the smallest, which kept everybody else waiting for 20 ms, or
+"""Frames of one session that are handled in one turn, those of HTTP/2 and those of the lane together, and frames of one response channel; the
+rest of a read waits for the next turn, and nothing is read there meanwhile. A read holds five thousand of the smallest, which kept everybody else waiting for 20 ms, or
 400 bodies that begin (90 ms). An honest peer's holds a few; 64 take a millisecond, beside which another turn costs little."""
 
 PING_SECONDS: Final = 5.0

@@ -61,29 +61,41 @@ _RAW: Final = ChannelState.RAW
 _DATA: Final = int(FrameType.DATA)
 _END: Final = int(FrameType.END)
 _LARGEST_FRAME: Final = limits.RESPONSE_HEAD_BYTES
+_STEPS_PER_TURN: Final = 2 * limits.FRAMES_PER_TURN
+"""The header of DATA is a step, and its payload another."""
 
 
 class StubChannel:
-    """One channel's protocol state on the stub's side."""
+    """One channel's protocol state on the stub's side.
 
-    __slots__ = ("_data_left", "_length_left", "_partial", "_small", "state")
+    Attributes:
+        unread: what is left of the data that came, where it held more frames than one turn takes.
+    """
+
+    __slots__ = ("_data_left", "_length_left", "_partial", "_small", "state", "unread")
 
     def __init__(self) -> None:
         self.state = ChannelState.GREETING
+        self.unread = b""
         self._partial = bytearray()  # the beginning of a frame other than DATA
         self._data_left = 0  # of the DATA frame that is passing through
         self._length_left = 0  # of the announced body, or BODY_UNKNOWN
         self._small = True  # whether the running response frees the channel by itself
 
     def receive(self, data: memoryview) -> list[ChannelEvent]:
-        """Return what `data` says.
+        """Return what `data` says, as far as one turn goes: where `unread` holds something behind it, call this again in a later one,
+        with more data or none.
 
         Raises:
             PeerViolation: the agent broke the protocol; the channel is useless from here on.
         """
+        if self.unread:
+            data, self.unread = memoryview(self.unread + data), b""
         events: list[ChannelEvent] = []
         position, end = 0, len(data)
+        steps_left = _STEPS_PER_TURN
         while position < end:
+            steps_left -= 1
             if self._data_left:
                 stop = min(end, position + self._data_left)
                 self._data_left -= stop - position
@@ -91,6 +103,9 @@ class StubChannel:
                 position = stop
             elif self.state is _RAW:
                 events.append(RawReceived(data[position:]))
+                break
+            elif steps_left <= 0:
+                self.unread = bytes(data[position:])
                 break
             elif self._partial:
                 position = self._complete(data, position, events)
@@ -109,8 +124,9 @@ class StubChannel:
         return self.state is ChannelState.ENDED
 
     def close(self) -> None:
-        """Note that the connection is gone."""
+        """Note that the connection is gone; what is unread is thrown away."""
         self.state = step(self.state, ChannelInput.CLOSE)
+        self.unread = b""
 
     def _begin(self, data: memoryview, position: int, end: int, events: list[ChannelEvent]) -> int:
         """A frame starts at `position`; take it where it is whole, else remember its beginning."""

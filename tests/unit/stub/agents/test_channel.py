@@ -193,6 +193,110 @@ async def test_without_its_session_an_abandoned_channel_closes_whatever_it_carri
     assert channel.stream.closed
 
 
+# Turns -------------------------------------------------------------------------------------------
+
+TURN = limits.FRAMES_PER_TURN
+
+
+def one_byte_frames(count: int) -> bytes:
+    return encode_frame(FrameType.DATA, b"x") * count
+
+
+async def test_a_read_full_of_the_smallest_frames_leaves_others_their_turns_and_loses_nothing(
+    agent: FarAgent,
+) -> None:
+    channel, asker = agent.channel(), Asking()
+    channel.head(ask(agent.link, asker))
+    channel.stream.receive(one_byte_frames(3 * TURN))
+    assert len(asker.heard) == 1 + TURN
+    assert not channel.stream.reading
+    await settle()
+    assert asker.heard[1:] == [b"x"] * 3 * TURN
+    assert channel.stream.reading
+
+
+@pytest.mark.parametrize("kind", [0x77, FrameType.DATA], ids=["of a later version", "empty"])
+async def test_frames_that_say_nothing_take_their_turns_too(agent: FarAgent, kind: int) -> None:
+    channel, asker = agent.channel(), Asking()
+    channel.head(ask(agent.link, asker))
+    channel.stream.receive(bytes((kind, 0, 0, 0, 0)) * 3 * TURN + one_byte_frames(1))
+    assert len(asker.heard) == 1
+    await settle()
+    assert asker.heard[1:] == [b"x"]
+
+
+async def test_the_rest_of_a_read_is_no_reason_to_read_for_a_client_that_takes_nothing(
+    agent: FarAgent,
+) -> None:
+    channel, asker = agent.channel(), Asking()
+    channel.head(ask(agent.link, asker))
+    channel.stream.receive(one_byte_frames(2 * TURN))
+    channel.near.pause_reading()
+    await settle()
+    assert not channel.stream.reading
+    channel.near.resume_reading()
+    assert channel.stream.reading
+    assert len(asker.heard) == 1 + 2 * TURN
+
+
+async def test_a_client_that_takes_more_gets_the_rest_of_a_read_before_what_comes_later(
+    agent: FarAgent,
+) -> None:
+    channel, asker = agent.channel(), Asking()
+    channel.head(ask(agent.link, asker))
+    channel.stream.receive(one_byte_frames(2 * TURN))
+    channel.near.pause_reading()
+    channel.near.resume_reading()
+    assert not channel.stream.reading
+    await settle()
+    channel.data(b"later")
+    assert asker.heard[1 + TURN :] == [b"x"] * TURN + [b"later"]
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["ended", "broken"])
+async def test_a_channel_that_closes_delivers_what_came_before(agent: FarAgent, broken: bool) -> None:
+    channel, asker = agent.channel(), Asking()
+    channel.head(ask(agent.link, asker))
+    channel.stream.receive(one_byte_frames(2 * TURN) + encode_frame(FrameType.END))
+    channel.stream.receive_end()
+    if broken:
+        channel.stream.lose(ConnectionResetError())
+    await settle()
+    assert asker.heard[1:] == [b"x"] * 2 * TURN + ["ended"]
+    assert channel.stream.closed
+    assert agent.link.channels == set()
+
+
+async def test_a_response_that_breaks_behind_its_turn_is_cut_with_the_first_reason(agent: FarAgent) -> None:
+    channel, asker = agent.channel(), Asking()
+    channel.head(ask(agent.link, asker))
+    channel.stream.receive(one_byte_frames(2 * TURN))
+    channel.stream.receive_end()
+    channel.stream.lose()
+    await settle()
+    assert asker.heard[-1] == "cut: the agent closed the response channel"
+
+
+async def test_a_channel_closed_with_its_session_forgets_the_rest_of_a_read(agent: FarAgent) -> None:
+    channel, asker = agent.channel(), Asking()
+    channel.head(ask(agent.link, asker))
+    channel.stream.receive(one_byte_frames(2 * TURN))
+    channel.near.close("over")
+    await settle()
+    assert asker.heard[1 + TURN :] == ["cut: over"]
+
+
+async def test_a_101_behind_many_frames_still_takes_all_that_follows_it(agent: FarAgent) -> None:
+    channel, asker, piped = agent.channel(), Asking(), Asking()
+    first, second = ask(agent.link, asker), ask(agent.link, piped)
+    channel.head(first, length=2 * TURN)
+    switch = channel.core.send_end() + channel.core.send_head(Head(second, _switching()))
+    channel.stream.receive(one_byte_frames(2 * TURN) + switch + b"raw" * 100)
+    await settle()
+    assert piped.heard[1:] == [b"raw" * 100]
+    assert channel.stream.reading
+
+
 # Pipes -------------------------------------------------------------------------------------------
 
 
