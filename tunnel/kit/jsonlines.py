@@ -4,11 +4,13 @@ import json
 import logging
 import sys
 from collections.abc import Mapping
-from typing import IO
+from typing import IO, Final
 
 from tunnel.kit.failures import CommandFailed
 
 _log = logging.getLogger(__name__)
+
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class JsonLines:
@@ -41,7 +43,7 @@ class JsonLines:
 
     def write(self, entry: Mapping[str, object]) -> None:
         """Append a line. A disk that is full is complained about once, and costs its lines alone."""
-        line = json.dumps(entry, separators=(",", ":"))
+        line = _encode(entry)
         try:
             self._file.write(line + "\n")
             self._file.flush()
