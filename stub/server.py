@@ -8,6 +8,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
+from certs.errors import PeerRefused
 from certs.followed import Followed
 from stub.access import open_access
 from stub.agents.acceptance import AgentAcceptance
@@ -194,10 +195,10 @@ class Stub:
         assert tls is not None
         if tls.alpn in _AGENT_ALPN:
             stream.set_socket_options(TUNNEL_LEG)
-            handler = self.acceptance.accept(tls, stream.peer)
-            if handler is None:
-                raise HandshakeFailed(stream.peer, "its certificate is not an agent's")
-            return handler
+            try:
+                return self.acceptance.accept(tls, stream.peer)
+            except PeerRefused as refusal:
+                raise HandshakeFailed(stream.peer, str(refusal)) from None
         if len(self.office.connections) >= self.settings.max_connections:
             raise HandshakeFailed(stream.peer, f"{self.settings.max_connections} connections are open")
         return FrontConnection(self.office, tls.server_name)

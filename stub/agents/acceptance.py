@@ -36,13 +36,17 @@ class AgentAcceptance:
         self._hello = hello
         self.known_instances: Callable[[], tuple[str, ...]] = tuple
 
-    def accept(self, tls: TlsFacts, address: str) -> StreamHandler | None:
-        """Return the handler of a new connection, or None where it is refused; the reason is logged."""
+    def accept(self, tls: TlsFacts, address: str) -> StreamHandler:
+        """Return the handler of a new connection.
+
+        Raises:
+            PeerRefused: its certificate is none of an agent's or does not stand; that is logged.
+        """
         try:
             cluster, peer = self._verify(tls)
         except PeerRefused as refusal:
             _log.warning("an agent is refused", extra={"address": address, "reason": str(refusal)})
-            return None
+            raise
         hello = self._hello
         others = [instance for instance in self.known_instances() if instance not in hello.instances]
         if others:

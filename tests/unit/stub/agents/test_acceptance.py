@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from certs.errors import PeerRefused
 from certs.peer import PeerCertificate
 from stub.agents.acceptance import AgentAcceptance
 from stub.agents.channel import ResponseChannel
@@ -18,6 +19,13 @@ from tunnel.core.session.agent_side import AgentSession
 from tunnel.core.wire.control import CHANNEL_ALPN, SESSION_ALPN, StubHello
 
 TLS = TlsFacts("TLSv1.3", SESSION_ALPN, None, b"agent")
+
+
+def refusal(certificate: bytes | None = b"agent", alpn: str = SESSION_ALPN, **known: PeerCertificate) -> str:
+    """Why an acceptance refuses a connection."""
+    with pytest.raises(PeerRefused) as refused:
+        accepted(alpn, certificate, **known)
+    return str(refused.value)
 
 
 def accepted(
@@ -44,7 +52,6 @@ async def test_each_session_hears_which_other_stubs_are_known_at_that_moment() -
     for instance in ("", "stub-2", "stub-1"):
         known = {instance} - {""}
         session, stream = acceptance.accept(TLS, "192.0.2.9"), FakeStream()
-        assert session is not None
         stream.open(session)
         core = AgentSession(asyncio.get_running_loop().time())
         (hello,) = core.receive(stream.take(), 0.0)
@@ -56,17 +63,17 @@ async def test_each_session_hears_which_other_stubs_are_known_at_that_moment() -
 
 @pytest.mark.parametrize("alpn", [SESSION_ALPN, CHANNEL_ALPN])
 async def test_a_users_certificate_is_refused_on_both(alpn: str, caplog: pytest.LogCaptureFixture) -> None:
-    assert accepted(alpn, b"alice") is None
+    assert "not an agent's" in refusal(b"alice", alpn)
     assert "not an agent's" in vars(caplog.records[0])["reason"]
 
 
-async def test_a_connection_without_a_certificate_is_refused(caplog: pytest.LogCaptureFixture) -> None:
-    assert accepted(certificate=None) is None
-    assert vars(caplog.records[0])["reason"] == "it shows no certificate"
+async def test_a_connection_without_a_certificate_is_refused() -> None:
+    assert refusal(None) == "it shows no certificate"
 
 
 async def test_agents_speak_tls_1_3_alone() -> None:
-    assert accepted(version="TLSv1.2") is None
+    with pytest.raises(PeerRefused, match=r"TLS 1\.3, not TLSv1\.2"):
+        accepted(version="TLSv1.2")
 
 
 @pytest.mark.parametrize(("not_before", "not_after"), [(0, 1), (2e10, 3e10)])
@@ -74,9 +81,9 @@ async def test_a_certificate_outside_its_dates_is_refused(
     not_before: float, not_after: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        assert accepted(agent=with_dates(AGENT, not_before, not_after)) is None
+        assert refusal(agent=with_dates(AGENT, not_before, not_after))
     assert vars(caplog.records[0])["address"] == "192.0.2.9"
 
 
 async def test_a_certificate_that_names_no_cluster_is_refused() -> None:
-    assert accepted(agent=replace(AGENT, uris=())) is None
+    assert "0 URIs" in refusal(agent=replace(AGENT, uris=()))
