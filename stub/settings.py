@@ -10,6 +10,7 @@ from stub.election.timing import ElectionTiming
 from stub.front.quotas import QuotaLimits
 from stub.signing.settings import SigningSettings, check_signing
 from stub.slots import SETTLE_SECONDS
+from tunnel.aio.admittance import PENDING_HANDSHAKES
 from tunnel.core import limits
 from tunnel.core.identifiers import ClusterId, parse_cluster_id
 from tunnel.kit import values
@@ -258,9 +259,9 @@ class StubSettings(SigningSettings):
     )
     max_pending_handshakes: int = setting(
         parse=values.count(minimum=1),
-        default=256,
-        help="TLS handshakes under way at once, about 2 ms of CPU each. Above that the oldest that waits for its peer gives way, "
-        "of the address that has most of them.",
+        default=PENDING_HANDSHAKES,
+        help="TLS handshakes under way at once, about 2 ms of CPU each. Above that the oldest whose peer has said nothing for a second "
+        "gives way, of the address that has most of them; where there is none, the newest is turned away.",
     )
     max_handshakes_per_second: int = setting(
         parse=values.count(minimum=0),

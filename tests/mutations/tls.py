@@ -141,8 +141,8 @@ TLS: Final = (
     Mutation(
         "handshakes that wait keep everybody else out",
         "tunnel/aio/admittance.py",
-        "        if not waiting:\n",
-        "        if True:\n",
+        "                if each.waits_for_peer and now - each.waiting_since >= PATIENCE_SECONDS:\n",
+        "                if False:\n",
         ("tests/unit/aio/test_admittance.py",),
     ),
     Mutation(

@@ -8,6 +8,7 @@ at 1.81 ms (`python -m tests.bench.tls_streams --what connections [--inline]`).
 
 import asyncio
 import contextlib
+import math
 import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -61,6 +62,7 @@ class Handshake:
         "_stopped",
         "kept",
         "running",
+        "waiting_since",
     )
 
     def __init__(
@@ -83,6 +85,8 @@ class Handshake:
         """Bytes that have arrived and OpenSSL has not seen."""
         self.running = False
         """Whether a thread is at work on it."""
+        self.waiting_since = -math.inf
+        """When it last became the peer's turn to speak, by the loop's clock; -inf before the first step."""
 
     def step(self) -> None:
         """Let OpenSSL go on with what is there."""
@@ -127,6 +131,7 @@ class Handshake:
         if self._stopped:
             return
         self._send(self._outgoing.read())
+        self.waiting_since = self._loop.time()
         if isinstance(outcome, Exception):
             self._finished(outcome)
         elif outcome is Step.DONE:

@@ -61,6 +61,11 @@ class _AcceptedTls(TlsStream):
         """See `Waiting`."""
         return self._handshake is not None and not self._handshake.running
 
+    @property
+    def waiting_since(self) -> float:
+        """See `Waiting`."""
+        return self._handshake.waiting_since if self._handshake is not None else self._loop.time()
+
     def _made(self) -> None:
         super()._made()
         self._listener.made(self)

@@ -68,5 +68,15 @@ class SocketOptions:
 PLAIN_LEG: Final = SocketOptions()
 """Between a client and the stub, and between the agent and its upstream."""
 
-TUNNEL_LEG: Final = SocketOptions(user_timeout_seconds=12.0, notsent_lowat_bytes=64 * KIB)
-"""Between agent and stub: a pooled channel whose path died must be found dead before a request finds it."""
+TUNNEL_LEG: Final = SocketOptions(
+    keepalive_idle_seconds=5,
+    keepalive_interval_seconds=2,
+    keepalive_probes=4,
+    user_timeout_seconds=12.0,
+    notsent_lowat_bytes=64 * KIB,
+)
+"""Between agent and stub: a pooled channel whose path died must be found dead before a request finds it.
+
+Where there is a user timeout, Linux ends a silent connection as soon as one probe is unanswered and nothing came for that time, however many probes
+may be lost. So several must fit into it: of 9 900 silent watches whose only probe was due after 30 s, 1 200 broke within a minute, because the kernel
+had dropped it (more than 1 000 packets in one tick, `net.core.netdev_max_backlog`)."""

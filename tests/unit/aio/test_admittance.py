@@ -1,8 +1,15 @@
 """Which new connections get a handshake."""
 
+import math
 from dataclasses import dataclass
 
-from tunnel.aio.admittance import BURST_SECONDS, Admittance, HandshakeLimits, TurnedAway
+from tunnel.aio.admittance import (
+    BURST_SECONDS,
+    PATIENCE_SECONDS,
+    Admittance,
+    HandshakeLimits,
+    TurnedAway,
+)
 
 
 @dataclass(eq=False)
@@ -11,6 +18,7 @@ class Connecting:
 
     peer: str = "192.0.2.1"
     waits_for_peer: bool = True
+    waiting_since: float = -math.inf
 
 
 def taken(admittance: Admittance[Connecting], count: int, peer: str, now: float = 0.0) -> list[object]:
@@ -52,6 +60,27 @@ def test_where_all_are_at_work_the_newcomer_is_turned_away() -> None:
     newcomer = Connecting("203.0.113.1")
     assert admittance.admit(newcomer, 0.0) == (newcomer, TurnedAway.CROWD)
     assert newcomer not in admittance.pending()
+
+
+def test_a_handshake_that_has_begun_keeps_its_place_while_its_peer_may_still_answer() -> None:
+    admittance = Admittance[Connecting](HandshakeLimits(pending=2))
+    begun, silent = Connecting(waiting_since=5.0), Connecting()
+    admittance.admit(begun, 5.0)
+    admittance.admit(silent, 5.0)
+    now = 5.0 + PATIENCE_SECONDS / 2
+    assert admittance.admit(Connecting(waits_for_peer=False), now) == (silent, TurnedAway.GAVE_WAY)
+    newcomer = Connecting()
+    assert admittance.admit(newcomer, now) == (newcomer, TurnedAway.CROWD)
+    assert admittance.admit(newcomer, 5.0 + PATIENCE_SECONDS) == (begun, TurnedAway.GAVE_WAY)
+
+
+def test_where_nobody_of_the_largest_crowd_may_go_the_next_one_gives_way() -> None:
+    admittance = Admittance[Connecting](HandshakeLimits(pending=3))
+    for _ in range(2):
+        admittance.admit(Connecting(waits_for_peer=False), 0.0)
+    silent = Connecting("198.51.100.1")
+    admittance.admit(silent, 0.0)
+    assert admittance.admit(Connecting(), 0.0) == (silent, TurnedAway.GAVE_WAY)
 
 
 def test_a_handshake_that_is_over_gives_its_place_back_however_often_that_is_said() -> None:
