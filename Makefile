@@ -43,7 +43,7 @@ check-slow: $(VENV)/.dev ## run the tests that take longer than ten seconds
 	$(BIN)/pytest -m slow --timeout 3600 $(PYTEST_ARGS)
 
 faults: $(VENV)/.dev ## kill, stop and cut real stubs and agents, and look at what their users notice
-	$(BIN)/pytest -n 2 -m 'slow or not slow' --timeout 300 tests/faults tests/integration/election/test_stub_processes.py $(PYTEST_ARGS)
+	$(BIN)/pytest -n 2 -m 'slow or not slow' --timeout 300 tests/faults tests/integration/election/test_stub_processes.py tests/integration/test_silence.py $(PYTEST_ARGS)
 
 soak: $(VENV)/.dev ## mixed load and random faults for MINUTES=60, every answer checked
 	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES)
