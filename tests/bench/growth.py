@@ -37,9 +37,9 @@ from tests.bench.processes import (
     Worker,
     allow_open_files,
     fitting,
-    free_port,
     worker,
 )
+from tests.ports import free_port
 
 Point = dict[str, float]
 

@@ -14,7 +14,8 @@ from typing import Final
 
 from certs.lifetime import USER_LIFE, Lifetime, utc_now
 from certs.store import CertificateStore
-from tests.bench.processes import BenchFailed, Side, clean_environment, free_port, side, worker
+from tests.bench.processes import BenchFailed, Side, clean_environment, side, worker
+from tests.ports import free_port
 
 CLUSTER: Final = "bench"
 READY_SECONDS: Final = 30.0

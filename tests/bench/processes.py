@@ -3,7 +3,6 @@
 import json
 import os
 import resource
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,12 +28,6 @@ def clean_environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.upper().startswith(FOREIGN) and name != "PYTHONPATH"
     } | {"PYTHONPATH": str(ROOT)}
-
-
-def free_port() -> int:
-    """Return a port of the loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 class Side:

@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Final, Self
 
 from tests.bench.installation import Installation, installation, make_folder
-from tests.bench.processes import BenchFailed, Side, Worker, allow_open_files, free_port, worker
+from tests.bench.processes import BenchFailed, Side, Worker, allow_open_files, worker
+from tests.ports import free_port
 
 CLIENTS: Final = 32
 """For each worker."""

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.bench.installation import Installation, installation, make_folder
-from tests.bench.processes import BenchFailed, Worker, allow_open_files, free_port, worker
+from tests.bench.processes import BenchFailed, Worker, allow_open_files, worker
+from tests.ports import free_port
 
 Figures = dict[str, Any]
 Round = dict[str, Figures]

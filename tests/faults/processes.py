@@ -15,7 +15,7 @@ from signal import Signals
 from typing import Any, Final
 
 from tests.faults.http import Answer, Broken, Connection
-from tests.scenarios.servers import free_port
+from tests.ports import free_port
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")

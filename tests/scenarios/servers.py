@@ -5,11 +5,11 @@ those that are free.
 """
 
 import os
-import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.ports import free_port
 from tests.scenarios.kubectl import Kubectl
 
 PYTHON = os.path.realpath(sys.executable)
@@ -22,13 +22,6 @@ class Server:
 
     command: tuple[str, ...]
     port: int
-
-
-def free_port() -> int:
-    """A port of the loopback that is free now. Another program could take it before it is used; none here does."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def file_server(kubectl: Kubectl, size_bytes: int) -> Server:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
+from tests.ports import free_port
 from tests.scenarios.binaries import newest
 from tests.scenarios.processes import Running
-from tests.scenarios.servers import free_port
 
 COMMAND = Path(sys.executable).with_name("cluster-tunnel")
 CLUSTER = "local"

@@ -77,14 +77,21 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+async def scene(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
+    """Certificates live for a day, or as many seconds as the test says."""
     Installation.make(tmp_path / "ca")
     (tmp_path / "cluster").mkdir()
     cluster = pki.Authority(tmp_path / "cluster", "cluster-ca")
     upstream = Upstream(pki.server_context(cluster.server(), alpn=["http/1.1"]))
     upstream.script = answering(200, NAMESPACE)
-    async with upstream, fronting(ca_dir=tmp_path / "ca", agent_ttl=3.0) as front:
+    async with (
+        upstream,
+        fronting(ca_dir=tmp_path / "ca", agent_ttl=getattr(request, "param", 86400.0)) as front,
+    ):
         yield Scene(tmp_path, upstream, cluster.path, front)
+
+
+short_lived = pytest.mark.parametrize("scene", [3.0], indirect=True, ids=["short-lived"])
 
 
 async def test_a_token_file_is_all_an_agent_needs(scene: Scene) -> None:
@@ -100,6 +107,7 @@ async def test_a_token_file_is_all_an_agent_needs(scene: Scene) -> None:
     assert tls.value.session.minimum_version is ssl.TLSVersion.TLSv1_3
 
 
+@short_lived
 async def test_an_agent_behind_a_proxy_joins_and_renews_through_it(scene: Scene) -> None:
     async with connect_proxy(password="ann:secret") as proxy:
         url = ProxyUrl("localhost", proxy.port, username="ann", password="secret")
@@ -114,6 +122,7 @@ async def test_an_agent_behind_a_proxy_joins_and_renews_through_it(scene: Scene)
     assert proxy.asked == [f"localhost:{scene.front.port}"] * 3
 
 
+@short_lived
 async def test_a_certificate_is_renewed_before_it_ends_and_contexts_follow(scene: Scene) -> None:
     enrolment = scene.enrolment(join_file=scene.token())
     settings = await soon(enrolment.enrol())

@@ -3,6 +3,7 @@
 import aiohttp
 import pytest
 
+from tests import ports
 from tunnel.aio.admin import AdminListener
 from tunnel.kit.failures import CommandFailed
 from tunnel.kit.values import Address
@@ -36,7 +37,4 @@ async def test_a_busy_address_is_one_clear_line(free_port: int) -> None:
 
 @pytest.fixture
 def free_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    return ports.free_port()
