@@ -97,7 +97,7 @@ async def test_a_delay_holds_bytes_and_the_end_back_in_their_order(pair: Pair) -
     pair.near.write_eof()
     assert await soon(pair.far_reader.read(-1)) == b"firstsecond"
     # uvloop's clock has whole milliseconds, whose difference in binary may be a little less.
-    assert round(asyncio.get_running_loop().time() - began, 3) >= 0.2
+    assert 0.2 <= round(asyncio.get_running_loop().time() - began, 3) < 2
 
 
 async def test_cutting_resets_both_sides(pair: Pair) -> None:

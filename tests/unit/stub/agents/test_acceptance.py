@@ -67,8 +67,9 @@ async def test_a_users_certificate_is_refused_on_both(alpn: str, caplog: pytest.
     assert "not an agent's" in vars(caplog.records[0])["reason"]
 
 
-async def test_a_connection_without_a_certificate_is_refused() -> None:
+async def test_a_connection_without_a_certificate_is_refused(caplog: pytest.LogCaptureFixture) -> None:
     assert refusal(None) == "it shows no certificate"
+    assert vars(caplog.records[0])["reason"] == "it shows no certificate"
 
 
 async def test_agents_speak_tls_1_3_alone() -> None:

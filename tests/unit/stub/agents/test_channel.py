@@ -202,12 +202,18 @@ def one_byte_frames(count: int) -> bytes:
     return encode_frame(FrameType.DATA, b"x") * count
 
 
+def answering(agent: FarAgent, frames: bytes) -> tuple[FarChannel, Asking]:
+    """A channel with a response that has begun, and `frames` of it in one read; and who asked."""
+    channel, asker = agent.channel(), Asking()
+    channel.head(ask(agent.link, asker))
+    channel.stream.receive(frames)
+    return channel, asker
+
+
 async def test_a_read_full_of_the_smallest_frames_leaves_others_their_turns_and_loses_nothing(
     agent: FarAgent,
 ) -> None:
-    channel, asker = agent.channel(), Asking()
-    channel.head(ask(agent.link, asker))
-    channel.stream.receive(one_byte_frames(3 * TURN))
+    channel, asker = answering(agent, one_byte_frames(3 * TURN))
     assert len(asker.heard) == 1 + TURN
     assert not channel.stream.reading
     await settle()
@@ -217,9 +223,7 @@ async def test_a_read_full_of_the_smallest_frames_leaves_others_their_turns_and_
 
 @pytest.mark.parametrize("kind", [0x77, FrameType.DATA], ids=["of a later version", "empty"])
 async def test_frames_that_say_nothing_take_their_turns_too(agent: FarAgent, kind: int) -> None:
-    channel, asker = agent.channel(), Asking()
-    channel.head(ask(agent.link, asker))
-    channel.stream.receive(bytes((kind, 0, 0, 0, 0)) * 3 * TURN + one_byte_frames(1))
+    _, asker = answering(agent, bytes((kind, 0, 0, 0, 0)) * 3 * TURN + one_byte_frames(1))
     assert len(asker.heard) == 1
     await settle()
     assert asker.heard[1:] == [b"x"]
@@ -228,9 +232,7 @@ async def test_frames_that_say_nothing_take_their_turns_too(agent: FarAgent, kin
 async def test_the_rest_of_a_read_is_no_reason_to_read_for_a_client_that_takes_nothing(
     agent: FarAgent,
 ) -> None:
-    channel, asker = agent.channel(), Asking()
-    channel.head(ask(agent.link, asker))
-    channel.stream.receive(one_byte_frames(2 * TURN))
+    channel, asker = answering(agent, one_byte_frames(2 * TURN))
     channel.near.pause_reading()
     await settle()
     assert not channel.stream.reading
@@ -242,9 +244,7 @@ async def test_the_rest_of_a_read_is_no_reason_to_read_for_a_client_that_takes_n
 async def test_a_client_that_takes_more_gets_the_rest_of_a_read_before_what_comes_later(
     agent: FarAgent,
 ) -> None:
-    channel, asker = agent.channel(), Asking()
-    channel.head(ask(agent.link, asker))
-    channel.stream.receive(one_byte_frames(2 * TURN))
+    channel, asker = answering(agent, one_byte_frames(2 * TURN))
     channel.near.pause_reading()
     channel.near.resume_reading()
     assert not channel.stream.reading
@@ -255,9 +255,7 @@ async def test_a_client_that_takes_more_gets_the_rest_of_a_read_before_what_come
 
 @pytest.mark.parametrize("broken", [False, True], ids=["ended", "broken"])
 async def test_a_channel_that_closes_delivers_what_came_before(agent: FarAgent, broken: bool) -> None:
-    channel, asker = agent.channel(), Asking()
-    channel.head(ask(agent.link, asker))
-    channel.stream.receive(one_byte_frames(2 * TURN) + encode_frame(FrameType.END))
+    channel, asker = answering(agent, one_byte_frames(2 * TURN) + encode_frame(FrameType.END))
     channel.stream.receive_end()
     if broken:
         channel.stream.lose(ConnectionResetError())
@@ -268,9 +266,7 @@ async def test_a_channel_that_closes_delivers_what_came_before(agent: FarAgent, 
 
 
 async def test_a_response_that_breaks_behind_its_turn_is_cut_with_the_first_reason(agent: FarAgent) -> None:
-    channel, asker = agent.channel(), Asking()
-    channel.head(ask(agent.link, asker))
-    channel.stream.receive(one_byte_frames(2 * TURN))
+    channel, asker = answering(agent, one_byte_frames(2 * TURN))
     channel.stream.receive_end()
     channel.stream.lose()
     await settle()
@@ -278,9 +274,7 @@ async def test_a_response_that_breaks_behind_its_turn_is_cut_with_the_first_reas
 
 
 async def test_a_channel_closed_with_its_session_forgets_the_rest_of_a_read(agent: FarAgent) -> None:
-    channel, asker = agent.channel(), Asking()
-    channel.head(ask(agent.link, asker))
-    channel.stream.receive(one_byte_frames(2 * TURN))
+    channel, asker = answering(agent, one_byte_frames(2 * TURN))
     channel.near.close("over")
     await settle()
     assert asker.heard[1 + TURN :] == ["cut: over"]

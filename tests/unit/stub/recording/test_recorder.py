@@ -66,11 +66,6 @@ async def strict(clock: Clock, tmp_path: Path) -> AsyncIterator[RecordingStub]:
 
 
 @pytest.fixture
-async def agent(stub: RecordingStub) -> FarAgent:
-    return stub.agent()
-
-
-@pytest.fixture
 async def strict_agent(strict: RecordingStub) -> FarAgent:
     return strict.agent()
 
