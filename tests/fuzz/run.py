@@ -10,9 +10,9 @@ found into tests/fuzz/corpus, which `make test` feeds to every target.
 import argparse
 import json
 import re
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
@@ -25,6 +25,9 @@ INPUT_BYTES: Final = 4096
 MEMORY_MIB: Final = 1024
 INPUT_SECONDS: Final = 10
 """An input that takes more memory or time than this is a failure; the slowest honest one takes 20 ms."""
+
+ENDED_EARLY: Final = frozenset({72, 130})
+"""What the engine exits with after SIGTERM, which libFuzzer hears, and SIGINT, which Python hears."""
 
 KEPT_INPUTS: Final = 30
 KEPT_BYTES: Final = 600
@@ -43,8 +46,9 @@ class Search:
     """What came of searching with one target.
 
     Attributes:
+        seconds: of CPU, so that what else the machine did meanwhile is not counted as searched.
         edges: of the code, that some input has reached.
-        failed: whether the invariant was broken, or a limit passed.
+        failed: whether the invariant was broken, or a limit passed. A search that was ended early has not failed.
     """
 
     target: str
@@ -61,7 +65,7 @@ def search(target: str, folder: Path, seconds: int) -> Search:
     home, failures = folder / target, folder / "failures"
     corpus.fill(home, target)
     failures.mkdir(exist_ok=True)
-    began = time.monotonic()
+    before = _children_seconds()
     done = subprocess.run(
         [
             *(sys.executable, "-m", "tests.fuzz.engine", target),
@@ -72,9 +76,14 @@ def search(target: str, folder: Path, seconds: int) -> Search:
         text=True,
         errors="replace",
     )
-    spent = time.monotonic() - began
+    spent = _children_seconds() - before
     (folder / f"{target}.log").write_text(done.stdout + done.stderr)
     return _searched(target, home, spent, done)
+
+
+def _children_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _searched(target: str, home: Path, spent: float, done: "subprocess.CompletedProcess[str]") -> Search:
@@ -88,7 +97,7 @@ def _searched(target: str, home: Path, spent: float, done: "subprocess.Completed
         len(found),
         sum(found),
         max((int(edges) for _, edges in steps), default=0),
-        failed=done.returncode != 0,
+        failed=done.returncode not in {0, *ENDED_EARLY},
     )
 
 
