@@ -101,10 +101,10 @@ class Inspection:
         fault = field_fault(fields)
         if fault is not None:
             raise (HeadTooLarge if fault.too_large else BadRequest)(fault.text)
-        if self._reviews is None:
-            return field_lines(self._sanitise(fields)), None
-        others, acting = split_acting(fields)
-        return field_lines(self._sanitise(others)), read_acting(acting) if acting else None
+        acting: list[Field] = []
+        if self._reviews is not None:
+            fields, acting = split_acting(fields)
+        return field_lines(self._sanitise(fields)), read_acting(acting) if acting else None
 
     def permission(self, request: Request, acting: Identity | None) -> Permission | None:
         """Return what a checked request needs before it may be asked as somebody else; None where it is asked as its caller.

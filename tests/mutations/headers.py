@@ -163,9 +163,9 @@ HEADERS: Final = (
     Mutation(
         "the agent believes that the stub has taken everything out",
         "agent/inspection.py",
-        "        return field_lines(self._sanitise(others)), read_acting(acting) if acting else None\n",
-        "        return field_lines(others), read_acting(acting) if acting else None\n",
-        ("tests/unit/agent",),
+        "        return field_lines(self._sanitise(fields)), read_acting(acting) if acting else None\n",
+        "        return field_lines(fields), read_acting(acting) if acting else None\n",
+        ("tests/unit/agent/test_inspection.py",),
     ),
     Mutation(
         "the agent believes the stub about who asks",

@@ -7,7 +7,9 @@ import pytest
 from agent.ceiling import Ceiling
 from agent.inspection import Inspection
 from agent.upstream.credential import NoToken, StaticToken
+from agent.upstream.reviews import Reviews
 from tests.unit.agent.parts import request, upload
+from tests.unit.agent.upstream.test_reviews import Cluster
 from tunnel.core import limits
 from tunnel.core.errors import BadRequest, Forbidden, HeadTooLarge, MethodNotAllowed, Refusal, Unauthorized
 from tunnel.core.http.message import Field
@@ -15,12 +17,19 @@ from tunnel.core.http.upgrade import Upgrade
 from tunnel.core.wire.exchange import Request
 
 AUDIT = bytes(range(16))
+REVIEWS = Reviews(Cluster())
 
 
-def rendered(asked: Request, *, impersonate: bool = True, base_path: bytes = b"") -> bytes:
+def rendered(
+    asked: Request, *, impersonate: bool = True, base_path: bytes = b"", reviews: Reviews | None = None
+) -> bytes:
     """Inspect a request and write its head."""
     inspection = Inspection(
-        Ceiling(impersonate=impersonate), StaticToken("t0ken"), b"10.0.0.1:6443", base_path
+        Ceiling(impersonate=impersonate),
+        StaticToken("t0ken"),
+        b"10.0.0.1:6443",
+        base_path,
+        reviews=reviews,
     )
     checked = inspection.check(asked)
     return inspection.render(asked, checked.lines, checked.upgrade, 0.0)
@@ -72,24 +81,34 @@ def test_the_framing_is_the_agents_own(asked: Request, framing: bytes) -> None:
     assert tail == framing + b"\r\n"
 
 
-@pytest.mark.parametrize(
-    "field",
-    [
-        (b"Authorization", b"Bearer users-own"),
-        (b"Host", b"elsewhere"),
-        (b"Connection", b"close"),
-        (b"Content-Length", b"7"),
-        (b"Transfer-Encoding", b"chunked"),
-        (b"X-Remote-User", b"root"),
-        (b"x_remote_group", b"system:masters"),
-        (b"X-Forwarded-For", b"10.1.1.1"),
-        (b"Audit-ID", b"mine"),
-        (b"Upgrade", b"h2c"),
-        (b"TE", b"trailers"),
-    ],
-)
+STUBS_OWN: list[Field] = [
+    (b"Authorization", b"Bearer users-own"),
+    (b"Host", b"elsewhere"),
+    (b"Connection", b"close"),
+    (b"Content-Length", b"7"),
+    (b"Transfer-Encoding", b"chunked"),
+    (b"X-Remote-User", b"root"),
+    (b"x_remote_group", b"system:masters"),
+    (b"X-Forwarded-For", b"10.1.1.1"),
+    (b"Audit-ID", b"mine"),
+    (b"Upgrade", b"h2c"),
+    (b"TE", b"trailers"),
+]
+"""What a stub takes out of a request, or writes itself."""
+
+
+@pytest.mark.parametrize("field", STUBS_OWN)
 def test_what_a_stub_should_have_taken_out_is_taken_out_again(field: Field) -> None:
     assert rendered(request(fields=[field])) == rendered(request())
+
+
+@pytest.mark.parametrize("field", STUBS_OWN)
+def test_so_it_is_where_the_request_is_to_be_asked_as_somebody_else(field: Field) -> None:
+    bob = (b"Impersonate-User", b"bob")
+    assert b"Impersonate-User: bob" in rendered(request(fields=[bob]), reviews=REVIEWS)
+    assert rendered(request(fields=[bob, field]), reviews=REVIEWS) == rendered(
+        request(fields=[bob]), reviews=REVIEWS
+    )
 
 
 def test_repeated_shapes_of_heads_are_judged_alike() -> None:
