@@ -10,6 +10,7 @@ from agent.channels import Channel
 from agent.dialling.address import AddressDialer
 from agent.dialling.channels import FiledChannels
 from agent.dialling.endpoint import EndpointDialer
+from agent.dialling.failures import DialFailures
 from agent.dialling.road import Endpoint, Road
 from agent.dialling.roster import Roster
 from agent.dialling.session import FiledSession, Outcome
@@ -87,7 +88,9 @@ class Agent:
 
     async def serve_stub(self, address: Address) -> None:
         """Keep a session with every stub behind `address` until cancelled, or until `drain` is called."""
-        dialer = AddressDialer(address, self._road, self._endpoint_dialer)
+        dialer = AddressDialer(
+            address, self._road, DialFailures(str(address), self.roster), self._endpoint_dialer
+        )
         self._dialers.add(dialer)
         try:
             await dialer.run()

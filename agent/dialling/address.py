@@ -1,19 +1,17 @@
 """One `--stub`: its name is resolved again and again, and every address it has is dialled."""
 
 import asyncio
-import logging
 import random
 from collections.abc import Callable
 from typing import Final
 
 from agent.dialling.alarm import Alarm
 from agent.dialling.endpoint import EndpointDialer
+from agent.dialling.failures import DialFailures
 from agent.dialling.road import Endpoint, Road
 from tunnel.aio.errors import ResolveFailed
 from tunnel.kit.backoff import Backoff
 from tunnel.kit.values import Address
-
-_log = logging.getLogger(__name__)
 
 RESOLVE_SECONDS: Final = 30.0
 """How old an answer of the resolver may become; cluster DNS keeps its own for as long."""
@@ -28,14 +26,20 @@ class AddressDialer:
     Args:
         stub: a host and a port.
         road: resolves it.
+        failures: told when it cannot be resolved.
         make: makes the dialer of an endpoint; its second argument is to be called on each failure.
     """
 
     def __init__(
-        self, stub: Address, road: Road, make: Callable[[Endpoint, Callable[[], None]], EndpointDialer]
+        self,
+        stub: Address,
+        road: Road,
+        failures: DialFailures,
+        make: Callable[[Endpoint, Callable[[], None]], EndpointDialer],
     ) -> None:
         self._stub = stub
         self._road = road
+        self._failures = failures
         self._make = make
         self._alarm = Alarm()
         self._backoff = Backoff(random.random)
@@ -68,11 +72,10 @@ class AddressDialer:
         try:
             found = await self._road.endpoints(self._stub)
         except ResolveFailed as error:
-            _log.warning(
-                "a stub's name cannot be resolved", extra={"stub": str(self._stub), "reason": str(error)}
-            )
+            self._failures.failed(error.step, str(error))
             return self._backoff.next_seconds()
         self._backoff.succeeded()
+        self._failures.over()
         for gone in self._dialers.keys() - set(found):
             self._dialers.pop(gone).retire()
         for endpoint in found:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from agent.dialling.alarm import Alarm
+from agent.dialling.failures import DialFailures
 from agent.dialling.road import Endpoint
 from agent.dialling.roster import Roster, Worker
 from agent.dialling.session import FiledSession, Outcome
@@ -55,7 +56,7 @@ class EndpointDialer:
         self._probes = Backoff(random.random, fast_tries=0, longest_seconds=PROBE_SECONDS)
         self._seeking: Backoff | None = None
         self._trouble_at = 0.0
-        self._reason = ""
+        self._failures = DialFailures(str(endpoint), roster)
         self._retired = False
 
     async def run(self) -> None:
@@ -104,22 +105,14 @@ class EndpointDialer:
         if session.outcome is Outcome.LOST or session.worker is None:
             return self._failed("hello", session.close_reason)
         self._met.add(session.worker)
-        self._reason = ""
+        self._failures.over()
         if session.outcome is Outcome.FILED:
             self._probes.succeeded()
             self._seeking = Backoff(random.random, fast_tries=SEEKING_TRIES * _workers_of(session))
         return self._probe_seconds()
 
     def _failed(self, step: str, reason: str) -> float:
-        self._roster.counts.failed[step] += 1
-        # With a session elsewhere an address that stays dead (an IPv6 one without a route) is not worth a line every 10 s.
-        worth = logging.WARNING if reason != self._reason or not self._roster.workers else logging.DEBUG
-        self._reason = reason
-        _log.log(
-            worth,
-            "a stub cannot be reached",
-            extra={"stub": str(self.endpoint), "reason": reason},
-        )
+        self._failures.failed(step, reason)
         self._on_failure()
         return self._trouble_seconds()
 

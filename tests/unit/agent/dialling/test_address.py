@@ -9,7 +9,9 @@ import pytest
 
 from agent.dialling.address import RESOLVE_SECONDS, AddressDialer
 from agent.dialling.endpoint import EndpointDialer
+from agent.dialling.failures import DialFailures
 from agent.dialling.road import Endpoint
+from agent.dialling.roster import Roster
 from tests.unit.fakes import Clock, settle
 from tunnel.aio.errors import ResolveFailed
 from tunnel.kit.values import Address
@@ -57,7 +59,9 @@ class Running:
     def __init__(self) -> None:
         self.names = Names("192.0.2.1", "192.0.2.2")
         self.made: list[Dialer] = []
-        self.dialer = AddressDialer(STUB, cast("Any", self.names), self.make)
+        self.roster = Roster()
+        failures = DialFailures(str(STUB), self.roster)
+        self.dialer = AddressDialer(STUB, cast("Any", self.names), failures, self.make)
 
     def make(self, endpoint: Endpoint, on_failure: Callable[[], None]) -> EndpointDialer:
         self.made.append(Dialer(endpoint, on_failure))
@@ -119,10 +123,11 @@ async def test_a_resolver_that_fails_takes_no_address_away_and_is_asked_again(
     running.names.hosts = ()
     await clock.advance(RESOLVE_SECONDS)
     assert running.dialled == ["192.0.2.1", "192.0.2.2"]
-    assert "a stub's name cannot be resolved" in caplog.messages
+    assert "a stub cannot be reached" in caplog.messages
     asked = running.names.asked
     await clock.advance(0.2)
     assert running.names.asked == asked + 1
+    assert running.roster.counts.failed["resolve"] == running.names.asked - 1
 
 
 async def test_hurry_resolves_and_dials_now(running: Running) -> None:
