@@ -7,7 +7,7 @@ prometheus_client cost 10 µs a request, which is a tenth of what a request cost
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
-from typing import Final, Protocol
+from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -26,15 +26,6 @@ PREFIX: Final = "cluster_tunnel_stub_"
 
 SECONDS: Final = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 600.0)
 """Bounds of the buckets: a small GET takes milliseconds, a watch half an hour."""
-
-
-class Activity(Protocol):
-    """Knows whether this stub is the active one."""
-
-    @property
-    def active(self) -> bool:
-        """Whether it is at this instant."""
-        ...
 
 
 class ClusterTally:
@@ -61,9 +52,9 @@ class StubMeasures(Collector):
     def __init__(self, registry: Registry) -> None:
         self._agents = registry
         self.leadership: Leadership | None = None
-        """Asked likewise of the lease; None where there is none, or another process holds it."""
-        self.activity: Activity | None = None
-        """Asked likewise whether this stub is active, where another process holds the lease."""
+        """Asked likewise of the lease; None where there is none."""
+        self.has_parent = False
+        """Whether another process takes part in the election, and tells of it."""
         self.slots: SlotBoard | None = None
         """Asked likewise which cluster each slot stands for."""
         self.recorder: Recorder | None = None
@@ -110,11 +101,8 @@ class StubMeasures(Collector):
             PREFIX + "failed_handshakes", "TLS handshakes that failed.", value=self._failed_handshakes
         )
         yield self._turned_away()
-        activity = self.leadership or self.activity
-        active = activity is None or activity.active
-        yield GaugeMetricFamily(PREFIX + "active", "Whether this stub is the active one.", value=active)
-        if self.leadership is not None:
-            yield from lease_metrics(self.leadership)
+        if not self.has_parent:
+            yield from election_metrics(self.leadership)
         if self.slots is not None:
             yield from _slot_metrics(self.slots)
         if self.recorder is not None:
@@ -157,7 +145,16 @@ class StubMeasures(Collector):
         yield from (requests, sent, received, retried, seconds)
 
 
-def lease_metrics(leadership: Contender) -> Iterator[Metric]:
+def election_metrics(leadership: Contender | None) -> Iterator[Metric]:
+    """Return what there is to say of a stub's part in the election.
+
+    Args:
+        leadership: None for a stub without a lease, which is always active.
+    """
+    active = leadership is None or leadership.active
+    yield GaugeMetricFamily(PREFIX + "active", "Whether this stub is the active one.", value=active)
+    if leadership is None:
+        return
     elector = leadership.elector
     yield CounterMetricFamily(
         PREFIX + "takeovers", "How often this stub became the active one.", value=leadership.takeovers

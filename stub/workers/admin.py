@@ -7,7 +7,7 @@ from prometheus_client.core import Metric
 
 from stub.leadership import describe_lease
 from stub.listing import Listing
-from stub.measures import PREFIX, lease_metrics
+from stub.measures import PREFIX, election_metrics
 from stub.workers.leadership import ParentLeadership
 from tunnel.aio.workers.admin import SupervisorEndpoints
 from tunnel.aio.workers.supervisor import Supervisor
@@ -35,8 +35,7 @@ class ParentEndpoints(SupervisorEndpoints):
         router.add_get("/slots", self._slots)
 
     def _own_metrics(self) -> Iterator[Metric]:
-        if self._leadership is not None:
-            yield from lease_metrics(self._leadership)
+        yield from election_metrics(self._leadership)
 
     async def _clusters(self, request: web.Request) -> web.Response:
         merged: Listing = {}

@@ -41,10 +41,10 @@ class _Worker:
     def __init__(self, orders: Orders, seat: Seat, link: Link) -> None:
         self.stub = stub = Stub(orders.settings_of(seat), seat, orders.instance)
         self.following: WorkerLeadership | None = None
+        stub.measures.has_parent = True
         self._link = link
         if orders.term is not None:
             self.following = following = WorkerLeadership(orders.term, stub.office, stub.registry)
-            stub.measures.activity = following
             stub.acceptance.known_instances = lambda: following.known_instances
         stub.registry.subscribe(lambda link: self._tell_agents())
         stub.registry.subscribe_emptied(lambda cluster: self._tell_agents())

@@ -50,6 +50,10 @@ async def test_connections_are_spread_over_workers_that_all_have_a_session_with_
             if workers == {"0", "1"}:
                 break
         assert workers == {"0", "1"}
+        _, metrics = await family.ask_admin("/metrics")
+        assert re.findall("^cluster_tunnel_stub_active.*", metrics, re.MULTILINE) == [
+            "cluster_tunnel_stub_active 1.0"
+        ]
 
 
 async def test_when_a_worker_is_killed_requests_go_on_and_it_is_replaced(
