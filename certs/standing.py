@@ -5,7 +5,7 @@ lists are read once per context.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from certs.denied import DenyList
@@ -68,12 +68,23 @@ class Standing:
         Args:
             holders: whatever is open (connections, sessions), with the certificate that opened it.
         """
-        problems: dict[str, str | None] = {}
-        fallen = []
-        for holder, peer in holders:
-            if peer.fingerprint not in problems:
-                problems[peer.fingerprint] = self.problem(peer)
-            reason = problems[peer.fingerprint]
-            if reason is not None:
-                fallen.append((holder, reason))
-        return fallen
+        return _fallen(holders, self.problem)
+
+    def sweep_revoked(self, holders: Iterable[tuple[Holder, PeerCertificate]]) -> list[tuple[Holder, str]]:
+        """As `sweep`, of those alone that were revoked: certificates that merely ran out stand here."""
+        return _fallen(holders, self.revocation)
+
+
+def _fallen(
+    holders: Iterable[tuple[Holder, PeerCertificate]], judge: Callable[[PeerCertificate], str | None]
+) -> list[tuple[Holder, str]]:
+    """Judge each certificate once, however many hold it."""
+    problems: dict[str, str | None] = {}
+    fallen = []
+    for holder, peer in holders:
+        if peer.fingerprint not in problems:
+            problems[peer.fingerprint] = judge(peer)
+        reason = problems[peer.fingerprint]
+        if reason is not None:
+            fallen.append((holder, reason))
+    return fallen

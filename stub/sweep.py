@@ -11,6 +11,7 @@ from certs.standing import Standing
 from stub.agents.link import AgentLink
 from stub.agents.registry import Registry
 from stub.front.connection import FrontConnection
+from stub.front.exchange import Exchange
 from stub.front.office import FrontOffice
 from tunnel.aio.listen import Listener
 
@@ -57,12 +58,14 @@ class Sweep:
             connection.abort(reason)
         for link, reason in self._standing.sweep(self._agents()):
             self._cut(link, reason)
+        for exchange, reason in self._standing.sweep_revoked(self._answered()):
+            exchange.agent_revoked(reason)
 
     def _cut(self, link: AgentLink, reason: str) -> None:
         """What an agent's channels carry goes on where its certificate merely ran out: it has renewed, or it will not ask again."""
         _log.warning("an agent is cut", extra={"cluster": link.cluster, "agent": link.name, "reason": reason})
         if link.peer is not None and self._standing.revocation(link.peer) is not None:
-            link.runner.reject(reason)  # its channels go with it
+            link.runner.reject(reason)  # its channels and pipes go with it
         else:
             link.runner.close(reason)
 
@@ -71,6 +74,14 @@ class Sweep:
             peer = connection.certificate
             if peer is not None:
                 yield connection, peer
+
+    def _answered(self) -> Iterator[tuple[Exchange, PeerCertificate]]:
+        """What agents are answering, that of sessions which have ended since included: an agent that expects to be revoked could
+        end its session and keep what it carries."""
+        for connection in list(self._office.connections):
+            exchange = connection.running
+            if exchange is not None and exchange.link is not None and exchange.link.peer is not None:
+                yield exchange, exchange.link.peer
 
     def _agents(self) -> Iterator[tuple[AgentLink, PeerCertificate]]:
         for link in list(self._registry.links):

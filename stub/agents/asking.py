@@ -26,6 +26,9 @@ class Asker(Protocol):
     def raw_received(self, data: memoryview) -> None:
         """Bytes that came behind a 101's head, before the splice took over; valid only during the call."""
 
+    def abort_pipe(self, reason: str) -> None:
+        """The agent may not carry its pipe any more."""
+
     def refused(self, refused: Refused) -> None:
         """The agent answers with a refusal of its own."""
 

@@ -47,6 +47,7 @@ class ResponseChannel:
         "_held",
         "_hello",
         "_link",
+        "_piped",
         "_registry",
         "_timer",
         "stream",
@@ -66,6 +67,7 @@ class ResponseChannel:
         self._behind = False  # the rest of a read waits for its turn
         self._held = False  # who asked takes no more
         self._ending = ""  # why the channel closes as soon as that rest is used up
+        self._piped = False
 
     def stream_opened(self, stream: ByteStream) -> None:
         self.stream = stream
@@ -177,8 +179,16 @@ class ResponseChannel:
     def become_pipe(self) -> None:
         """The connection is spliced from the next read on and no longer this handler's; the asker still gets what came in the
         same read as the 101."""
-        if self._link is not None:
-            self._link.channels.discard(self)
+        assert self._link is not None
+        assert self._asker is not None
+        self._link.channels.discard(self)
+        self._link.pipes.add(self._asker)
+        self._piped = True
+
+    @property
+    def idle(self) -> bool:
+        """Whether it carries nothing that anybody waits for."""
+        return self._asker is None
 
     def _greet(self, token: str) -> None:
         if self._timer is not None:
@@ -196,6 +206,10 @@ class ResponseChannel:
         if self._asker is None:
             # The client went away while the answer was under way.
             self._throw_away(head)
+        elif head.response.status == 101 and self._ending:
+            # The connection is gone by now, and a pipe on it would never hear of its end.
+            asker, self._asker = self._asker, None
+            asker.lost(self._ending, written=True)
         else:
             self._asker.response_started(self, head)
 
@@ -225,5 +239,5 @@ class ResponseChannel:
         asker, self._asker = self._asker, None
         self._core.close()
         self.stream.close()
-        if asker is not None:
+        if asker is not None and not self._piped:
             asker.response_cut(reason)

@@ -60,6 +60,8 @@ class AgentLink:
         self.report = Report()
         self.draining = False
         self.channels: set[ResponseChannel] = set()
+        self.pipes: set[Asker] = set()
+        """Those whose answer was a 101; their channels are theirs."""
         self._core = StubSession(_with_token(hello, self.token, cluster), self._loop.time())
         self.runner: SessionRunner[StubEvent] = SessionRunner(self._core, self)
         self._uploads = Uploads(self._core, self.runner)
@@ -228,9 +230,12 @@ class AgentLink:
         for number, asker in uploading.items():
             if number not in waiting:
                 asker.body_refused()
-        if dead:
-            for channel in list(self.channels):
+        for channel in list(self.channels):
+            if dead or channel.idle:
                 channel.close(reason)
+        if dead:
+            for pipe in list(self.pipes):
+                pipe.abort_pipe(reason)
 
     def _hello(self, hello: AgentHello) -> None:
         if choose_version(hello.versions) is None:

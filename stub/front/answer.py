@@ -114,7 +114,7 @@ class AnswerWriter:
     def _pause_source(self) -> None:
         """A small answer is taken from the agent all the same, so that it does not hold a channel; of a larger one no more is
         read."""
-        if self.source is not None and self.bytes_sent >= limits.SMALL_RESPONSE_BYTES:
+        if self.source is not None and self.bytes_sent > limits.SMALL_RESPONSE_BYTES:
             self.source.pause_reading()
 
     def end(self) -> None:

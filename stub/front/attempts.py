@@ -114,7 +114,7 @@ class Attempts:
         admitted, caller = exchange.admitted, exchange.caller
         assert admitted is not None
         assert caller is not None
-        if self.retried or not self._upload.is_held or exchange.seconds() > self._office.retry_seconds:
+        if self.retried or not self._upload.is_held or exchange.seconds() >= self._office.retry_seconds:
             return False
         try:
             link = self._office.find_agent(admitted.cluster, hidden=admitted.hidden, avoid=self.link)

@@ -354,6 +354,11 @@ class FrontConnection:
         )
 
     @property
+    def running(self) -> Exchange | None:
+        """The request that is being answered, or the pipe that it has become."""
+        return self._requests.current
+
+    @property
     def certificate(self) -> PeerCertificate | None:
         """The certificate of whoever holds it, once that is known."""
         return self.client.certificate

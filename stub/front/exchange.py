@@ -267,6 +267,8 @@ class Exchange:
         self._answer.source = channel
         self._answer.start(head, lines)
         self._front.office.reached(self, Stage.STARTED)
+        if self._ends_soon:
+            self._end_watch()
 
     def response_data(self, data: memoryview) -> None:
         self._answer.data(data)
@@ -329,8 +331,16 @@ class Exchange:
     def _pipe_closed(self, sent: int, received: int, reason: str) -> None:
         self._upload.received_bytes, self._answer.bytes_sent = sent, received
         self.phase = _OVER
+        assert self.link is not None
+        self.link.pipes.discard(self)
         self._completed(reason)
         self._front.pipe_closed()
+
+    def agent_revoked(self, reason: str) -> None:
+        """The agent that answers may not any more: break off what it has begun. What it has not begun, its session's end tells."""
+        if self._channel is not None and self.phase is Phase.ANSWERING:
+            self._channel.close(reason)
+        self.abort_pipe(reason)
 
     def abort_pipe(self, reason: str) -> None:
         """Break the pipe, where there is one."""

@@ -76,6 +76,20 @@ TLS: Final = (
         ("tests/unit/stub/test_sweep.py",),
     ),
     Mutation(
+        "what a revoked agent answers goes on where its session ended before",
+        "stub/sweep.py",
+        "            exchange.agent_revoked(reason)\n",
+        "            pass\n",
+        ("tests/unit/stub/test_sweep.py",),
+    ),
+    Mutation(
+        "a pipe outlives a session that broke the protocol",
+        "stub/agents/link.py",
+        "                pipe.abort_pipe(reason)\n",
+        "                pass\n",
+        ("tests/unit/stub/agents/test_link.py",),
+    ),
+    Mutation(
         "a revoked certificate is encoded anew",
         "certs/denied.py",
         " or self._signed_parts.get(peer.signed_part)\n",

@@ -86,6 +86,7 @@ class KnownStanding(KnownPeers):
         return peer.problem_at(time.time()) or self.revocation(peer)
 
     sweep = Standing.sweep
+    sweep_revoked = Standing.sweep_revoked
 
 
 def standing(**known: PeerCertificate) -> Standing:

@@ -7,6 +7,8 @@ import pytest
 from stub.sweep import Sweep
 from tests.unit.stub.parts import AGENT, ALICE, FarAgent, KnownStanding, Stub, User, with_dates
 
+SPDY = ("Connection: Upgrade", "Upgrade: SPDY/3.1")
+
 
 @pytest.fixture
 def standing() -> KnownStanding:
@@ -84,6 +86,43 @@ async def test_what_an_agent_whose_certificate_ran_out_is_answering_goes_on(stub
     assert agent.link.runner.closed
     channel.data(b"event")
     assert b"event" in user.take()
+
+
+@pytest.mark.parametrize("session", ["lives", "ended"])
+async def test_an_agent_that_is_revoked_loses_its_pipes(
+    stub: Stub, sweep: Sweep, standing: KnownStanding, session: str
+) -> None:
+    agent = stub.agent()
+    agent.link.peer = AGENT
+    channel, user = agent.channel(), stub.user()
+    user.ask("POST /api/v1/namespaces/a/pods/b/exec?command=sh", *SPDY)
+    channel.head(1, 101, [(b"Connection", b"Upgrade"), (b"Upgrade", b"SPDY/3.1")])
+    if session == "ended":
+        agent.stream.receive_end()
+    user.send(b"ls")
+    assert channel.stream.take().endswith(b"ls")
+    standing.revoked.add(AGENT.fingerprint)
+    sweep.sweep(0)
+    assert user.stream.aborted
+    assert channel.stream.aborted
+    assert stub.book.reasons == ["it is revoked"]
+
+
+async def test_an_agent_that_ended_its_session_before_it_was_revoked_keeps_nothing(
+    stub: Stub, sweep: Sweep, standing: KnownStanding
+) -> None:
+    agent = stub.agent()
+    agent.link.peer = AGENT
+    channel, user = agent.channel(), watching(stub)
+    agent.asked()
+    channel.head(1)
+    agent.stream.receive_end()
+    assert not channel.stream.closing
+    standing.revoked.add(AGENT.fingerprint)
+    sweep.sweep(0)
+    assert channel.stream.closing
+    assert user.stream.was_cut
+    assert stub.book.reasons == ["cut: it is revoked"]
 
 
 class Listening:

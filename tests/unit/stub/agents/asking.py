@@ -29,6 +29,9 @@ class Asking:
     def raw_received(self, data: memoryview) -> None:
         self.heard.append(bytes(data))
 
+    def abort_pipe(self, reason: str) -> None:
+        self.heard.append(f"pipe: {reason}")
+
     def refused(self, refused: Refused) -> None:
         self.heard.append(refused)
 

@@ -309,5 +309,16 @@ async def test_a_pipe_no_longer_counts_as_a_channel(agent: FarAgent) -> None:
     assert agent.link.channels == set()
 
 
+async def test_no_pipe_is_made_of_a_connection_that_is_gone(agent: FarAgent) -> None:
+    """Its 101 waited behind many frames, and nobody would ever tell the pipe of its end."""
+    channel, asker = agent.channel(), Asking()
+    skipped = bytes((0x77, 0, 0, 0, 0)) * 2 * TURN
+    channel.stream.receive(skipped + channel.core.send_head(Head(ask(agent.link, asker), _switching())))
+    channel.stream.lose(ConnectionResetError("reset"))
+    await settle()
+    assert asker.heard == ["lost: the response channel broke: reset"]
+    assert channel.stream.closed
+
+
 def _switching() -> ResponseHead:
     return ResponseHead(101, [(b"Connection", b"Upgrade"), (b"Upgrade", b"SPDY/3.1")])

@@ -162,10 +162,22 @@ async def test_when_the_session_ends_everybody_who_waits_hears_it_and_whether_an
     assert registry.pick(BLUE) is None
 
 
-async def test_a_broken_session_leaves_its_channels_alone(agent: FarAgent) -> None:
-    channel = agent.channel()
+async def test_a_broken_session_leaves_alone_what_its_channels_carry(agent: FarAgent) -> None:
+    busy, idle, asker = agent.channel(), agent.channel(), Asking()
+    busy.head(ask(agent.link, asker))
     agent.stream.lose(ConnectionResetError("reset"))
-    assert not channel.stream.closing
+    assert not busy.stream.closing
+    assert idle.stream.closing
+    busy.data(b"event")
+    assert asker.heard[-1] == b"event"
+
+
+async def test_a_session_that_broke_the_protocol_takes_its_pipes_with_it(agent: FarAgent) -> None:
+    channel, asker = agent.channel(), Asking()
+    channel.head(ask(agent.link, asker), 101)
+    channel.near.become_pipe()
+    agent.link.runner.reject("no manners")
+    assert asker.heard[-1] == "pipe: no manners"
 
 
 async def test_an_agent_that_stops_answering_loses_its_channels(agent: FarAgent, clock: Clock) -> None:

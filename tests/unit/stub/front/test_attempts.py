@@ -187,6 +187,18 @@ async def test_a_request_older_than_the_budget_is_not_asked_again(
     assert user.answer()[0] == 503
 
 
+async def test_without_a_budget_nothing_is_asked_again_not_even_in_the_same_instant(
+    stub: Stub, first: FarAgent, second: FarAgent
+) -> None:
+    stub.office.retry_seconds = 0.0
+    user = stub.user()
+    user.ask()
+    first.asked()
+    refuse(first, 1, 503, retryable=True)
+    assert second.asked() == []
+    assert user.answer()[0] == 503
+
+
 @pytest.mark.parametrize(
     ("code", "retryable", "retry_after"),
     [(503, True, "1"), (429, True, "1"), (502, True, None), (503, False, None), (403, False, None)],

@@ -332,7 +332,7 @@ async def test_a_request_that_begins_while_nothing_is_taken_has_its_answer_held_
     user.stream.pause_writing()
     user.send(request_bytes("GET /api", "Impersonate-User: root") + GET)
     channel.head(1)
-    channel.data(bytes(limits.SMALL_RESPONSE_BYTES))
+    channel.data(bytes(limits.SMALL_RESPONSE_BYTES + 1))
     assert not channel.stream.reading
     user.stream.resume_writing()
     assert channel.stream.reading

@@ -86,6 +86,15 @@ async def test_draining_ends_a_watch_politely_between_two_events(
     assert stub.book.codes == [200]
 
 
+async def test_draining_ends_a_watch_that_is_answered_only_then(stub: Stub, agent: FarAgent) -> None:
+    user, channel = stub.user(), agent.channel()
+    user.ask("GET /api/v1/pods?watch=true")
+    user.front.drain()
+    channel.head(1, fields=[(b"Content-Type", b"application/json")])
+    assert user.take().endswith(b"\r\n\r\n0\r\n\r\n")
+    assert user.stream.closed
+
+
 async def test_draining_ends_no_watch_in_the_middle_of_an_event(stub: Stub, channel: FarChannel) -> None:
     user = streaming(stub, channel, "/api/v1/pods?watch=true", EVENT + EVENT[:5])
     assert user.take() == b""

@@ -269,9 +269,8 @@ async def test_a_small_answer_is_taken_although_the_client_does_not_read(
     channel.head(1, length=SMALL)
     user.stream.pause_writing()
     channel.data(bytes(SMALL - 1))
-    assert channel.stream.reading
     channel.data(b"x")
-    channel.stream.resume_reading()
+    assert channel.stream.reading
     channel.end()
     assert channel.free
 
@@ -281,7 +280,7 @@ async def test_a_large_answer_pauses_its_channel_until_the_client_reads(
 ) -> None:
     user.ask()
     channel.head(1)
-    channel.data(bytes(SMALL))
+    channel.data(bytes(SMALL + 1))
     user.stream.pause_writing()
     assert not channel.stream.reading
     user.stream.resume_writing()
