@@ -1,5 +1,6 @@
 """Sees to it that execs are recorded: which ones, where, and what becomes of those that cannot be."""
 
+import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from tunnel.kit.failures import CommandFailed
 
 if TYPE_CHECKING:
     from stub.front.exchange import Exchange
+
+_log = logging.getLogger(__name__)
 
 CLOSE_SECONDS: Final = 5.0
 """How long a stub that ends waits for what is to be written."""
@@ -86,6 +89,8 @@ class Recorder:
             try:
                 check_offer(admitted.upgrade, admitted.head.fields)
             except Undecodable as fault:
+                self.tally.faulty += 1
+                _log.warning("an exec cannot be recorded and is refused", extra={"reason": str(fault)})
                 raise BadRequest(f"exec and attach must be recorded here, and {fault}", close=True) from None
         user = caller.identity.user if caller is not None else ""
         now = time.time()

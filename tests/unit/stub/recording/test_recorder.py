@@ -169,6 +169,7 @@ async def test_where_it_is_required_what_could_not_be_decoded_is_not_asked_for(
     user.ask(EXEC, *FIELDS, "Sec-WebSocket-Protocol: v5.channel.k8s.io, mine")
     status, _, body = user.answer()
     assert (status, "'mine' cannot be decoded" in json.loads(body)["message"]) == (400, True)
+    assert strict.recorder.tally.faulty == 1
     assert strict_agent.asked() == []
     assert strict.files == []
 
