@@ -12,6 +12,7 @@ from certs.errors import PeerRefused
 from certs.followed import Followed
 from stub.access import open_access
 from stub.agents.acceptance import AgentAcceptance
+from stub.agents.quotas import AgentLimits
 from stub.agents.registry import Registry
 from stub.audit import AuditLog
 from stub.election.choice import NoLease
@@ -67,7 +68,9 @@ class Stub:
         self._seat = seat
         self.standing = open_standing(settings)
         self._peers = self.standing.peers
-        self.registry = Registry()
+        self.registry = Registry(
+            limits=AgentLimits(settings.max_sessions_per_cluster, settings.max_channels_per_cluster)
+        )
         instance = instance or secrets.token_hex(8)
         hello = StubHello(
             instance,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from stub.agents.quotas import AgentLimits
 from stub.election import choice
 from stub.election.choice import KubernetesLease, LeaseChoice, NoLease
 from stub.election.timing import ElectionTiming
@@ -256,6 +257,18 @@ class StubSettings(SigningSettings):
         parse=values.count(minimum=0),
         default=QuotaLimits().requests_per_cluster,
         help="Requests to one cluster under way at once, of all users together; further ones are answered 429.",
+    )
+    max_sessions_per_cluster: int = setting(
+        parse=values.count(minimum=0),
+        default=AgentLimits().sessions,
+        help="Sessions that the agents of one cluster may have open at once; further ones are refused. Each worker of the stub has "
+        "a session with each agent, and this many. 0 is no limit.",
+    )
+    max_channels_per_cluster: int = setting(
+        parse=values.count(minimum=0),
+        default=AgentLimits().channels,
+        help="Channels that the agents of one cluster may have open at once, idle ones and pipes included; further ones are "
+        "refused. Each takes a descriptor and some memory. 0 is no limit.",
     )
     max_pending_handshakes: int = setting(
         parse=values.count(minimum=1),

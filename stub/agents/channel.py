@@ -181,8 +181,7 @@ class ResponseChannel:
         same read as the 101."""
         assert self._link is not None
         assert self._asker is not None
-        self._link.channels.discard(self)
-        self._link.pipes.add(self._asker)
+        self._link.channel_piped(self, self._asker)
         self._piped = True
 
     @property
@@ -196,8 +195,8 @@ class ResponseChannel:
         link = self._registry.session_of(token)
         if link is None or link.fingerprint != self._fingerprint:
             raise PeerViolation("the token belongs to no session of this certificate")
+        link.channel_opened(self)
         self._link = link
-        link.channels.add(self)
 
     def _start(self, head: Head) -> None:
         assert self._link is not None
@@ -235,7 +234,7 @@ class ResponseChannel:
         if self._timer is not None:
             self._timer.cancel()
         if self._link is not None:
-            self._link.channels.discard(self)
+            self._link.channel_closed(self)
         asker, self._asker = self._asker, None
         self._core.close()
         self.stream.close()

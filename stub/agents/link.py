@@ -178,6 +178,31 @@ class AgentLink:
         self._cancelled.pop(number, None)
         return asker
 
+    def channel_opened(self, channel: "ResponseChannel") -> None:
+        """One of its channels has said HELLO.
+
+        Raises:
+            PeerViolation: its cluster has as many as it may have.
+        """
+        self._registry.take_channel(self.cluster)
+        self.channels.add(channel)
+
+    def channel_closed(self, channel: "ResponseChannel") -> None:
+        """It is closed; may be said more than once."""
+        if channel in self.channels:
+            self.channels.remove(channel)
+            self._registry.give_channel_back(self.cluster)
+
+    def channel_piped(self, channel: "ResponseChannel", asker: Asker) -> None:
+        """Its connection is `asker`'s from here on."""
+        self.channels.remove(channel)
+        self.pipes.add(asker)
+
+    def pipe_closed(self, asker: Asker) -> None:
+        """The connection is closed."""
+        self.pipes.remove(asker)
+        self._registry.give_channel_back(self.cluster)
+
     def distrust(self, reason: str) -> None:
         """The agent broke the protocol on a response channel: its session ends, and its other channels with it."""
         self._loop.call_soon(self.runner.reject, reason)

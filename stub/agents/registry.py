@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from stub.agents.link import AgentLink
+from stub.agents.quotas import AgentLimits
+from tunnel.core.errors import PeerViolation
 from tunnel.core.identifiers import ClusterId
 
 _log = logging.getLogger(__name__)
@@ -18,10 +20,12 @@ class ClusterEntry:
 
     Attributes:
         agents: those that have said HELLO.
+        channels: how many connections carry their answers, or could; those of sessions that are over included.
         left_at: when the last one went, as monotonic time, while there is none.
     """
 
     agents: list[AgentLink] = field(default_factory=list)
+    channels: int = 0
     left_at: float | None = None
 
 
@@ -30,9 +34,15 @@ class Registry:
 
     Args:
         choose: picks two of many; a parameter so that tests can decide.
+        limits: for each cluster.
     """
 
-    def __init__(self, choose: Callable[[list[AgentLink]], list[AgentLink]] | None = None) -> None:
+    def __init__(
+        self,
+        choose: Callable[[list[AgentLink]], list[AgentLink]] | None = None,
+        limits: AgentLimits = AgentLimits(),  # noqa: B008 frozen
+    ) -> None:
+        self._limits = limits
         self._clusters: dict[ClusterId, ClusterEntry] = {}
         self._tokens: dict[str, AgentLink] = {}
         self._choose = choose or (lambda agents: random.sample(agents, 2))
@@ -62,8 +72,14 @@ class Registry:
         return self._tokens.get(token)
 
     def add(self, link: AgentLink) -> None:
-        """List an agent that has said HELLO."""
+        """List an agent that has said HELLO.
+
+        Raises:
+            PeerViolation: its cluster has as many sessions as it may have.
+        """
         entry = self._clusters.setdefault(link.cluster, ClusterEntry())
+        if 0 < self._limits.sessions <= len(entry.agents):
+            raise PeerViolation(f"{len(entry.agents)} sessions of this cluster are open, which is the limit")
         entry.agents.append(link)
         entry.left_at = None
         self._tokens[link.token] = link
@@ -102,6 +118,21 @@ class Registry:
         if not entry.agents:
             for emptied in self._on_emptied:
                 emptied(link.cluster)
+
+    def take_channel(self, cluster: ClusterId) -> None:
+        """Count one more channel of a cluster that has a session, or had one.
+
+        Raises:
+            PeerViolation: it has as many as it may have.
+        """
+        entry = self._clusters[cluster]
+        if 0 < self._limits.channels <= entry.channels:
+            raise PeerViolation(f"{entry.channels} channels of this cluster are open, which is the limit")
+        entry.channels += 1
+
+    def give_channel_back(self, cluster: ClusterId) -> None:
+        """Count it out."""
+        self._clusters[cluster].channels -= 1
 
     def pick(self, cluster: ClusterId, avoid: AgentLink | None = None) -> AgentLink | None:
         """Return the agent to ask: of two drawn at random the one with less to do, which keeps the load even without

@@ -332,7 +332,7 @@ class Exchange:
         self._upload.received_bytes, self._answer.bytes_sent = sent, received
         self.phase = _OVER
         assert self.link is not None
-        self.link.pipes.discard(self)
+        self.link.pipe_closed(self)
         self._completed(reason)
         self._front.pipe_closed()
 

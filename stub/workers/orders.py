@@ -14,6 +14,7 @@ SHARED_LIMITS: Final = (
     "max_connections_per_user",
     "max_requests_per_user",
     "max_requests_per_cluster",
+    "max_channels_per_cluster",
     "max_pending_handshakes",
     "max_handshakes_per_second",
     "max_handshakes_per_address",

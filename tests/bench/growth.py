@@ -45,7 +45,7 @@ Point = dict[str, float]
 
 UNLIMITED: Final = (
     *("--max-connections", 100_000, "--max-connections-per-address", 0, "--max-connections-per-user", 0),
-    *("--max-requests-per-user", 0, "--max-requests-per-cluster", 0),
+    *("--max-requests-per-user", 0, "--max-requests-per-cluster", 0, "--max-channels-per-cluster", 0),
 )
 MANY_CHANNELS: Final = ("--channels-limit", 20_000, "--upstream-connections", 20_000)
 

@@ -3,6 +3,7 @@
 import pytest
 
 from stub.agents.channel import ResponseChannel
+from stub.agents.quotas import AgentLimits
 from stub.agents.registry import Registry
 from tests.unit.fakes import Clock, FakeStream, settle
 from tests.unit.stub.agents.asking import Asking, ask
@@ -289,6 +290,30 @@ async def test_a_101_behind_many_frames_still_takes_all_that_follows_it(agent: F
     await settle()
     assert piped.heard[1:] == [b"raw" * 100]
     assert channel.stream.reading
+
+
+# Limits ------------------------------------------------------------------------------------------
+
+
+async def test_a_cluster_has_no_more_channels_than_it_may_and_those_that_close_make_room(
+    clock: Clock,
+) -> None:
+    registry = Registry(limits=AgentLimits(channels=3))
+    one, other = FarAgent(registry), FarAgent(registry)
+    idle, answering, piped = one.channel(), one.channel(), other.channel()
+    answering.head(ask(one.link, Asking()))
+    asker = Asking()
+    piped.head(ask(other.link, asker), 101)
+    piped.near.become_pipe()
+    assert "3 channels of this cluster are open" in rejection(other.channel().stream)
+    other.link.pipe_closed(asker)
+    assert other.channel().free
+    one.stream.lose()  # its idle channel goes with it, and what answers goes on and counts
+    assert idle.stream.closed
+    assert one.link.channels == {answering.near}
+    assert other.channel().free
+    assert "3 channels" in rejection(other.channel().stream)
+    assert not other.link.runner.closed
 
 
 # Pipes -------------------------------------------------------------------------------------------

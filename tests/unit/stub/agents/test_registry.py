@@ -3,6 +3,7 @@
 import pytest
 
 from stub.agents.link import AgentLink
+from stub.agents.quotas import AgentLimits
 from stub.agents.registry import Registry
 from tests.unit.fakes import Clock, FakeStream
 from tests.unit.stub.agents.asking import Asking, ask
@@ -171,3 +172,13 @@ async def test_a_dead_session_is_closed_when_its_agent_has_dialled_again(
     await clock.advance(limits.PONG_SECONDS - limits.PING_SECONDS)
     assert list(registry.links) == [again.link]
     assert dead.stream.aborted
+
+
+async def test_a_cluster_has_no_more_sessions_than_it_may(clock: Clock) -> None:
+    registry = Registry(limits=AgentLimits(sessions=2))
+    first, second, third = (FarAgent(registry) for _ in range(3))
+    assert list(registry.links) == [first.link, second.link]
+    assert third.link.runner.closed
+    assert not FarAgent(registry, cluster=ClusterId("red")).link.runner.closed
+    first.stream.lose()
+    assert not FarAgent(registry).link.runner.closed
