@@ -192,7 +192,7 @@ def _help(each: _Setting) -> str:
     elif each.default not in ((), "") and not each.secret and _write(each, each.default):
         notes.append(f"default {_write(each, each.default)}")
     if each.environment:
-        notes.append(each.variable)
+        notes.append(f"{each.variable} with commas" if each.repeatable else each.variable)
     return f"{each.help} ({', '.join(notes)})" if notes else each.help
 
 

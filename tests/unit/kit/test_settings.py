@@ -183,7 +183,7 @@ def test_help_names_default_and_variable_and_puts_inherited_settings_last() -> N
     add_arguments(parser, Sample)
     text = " ".join(parser.format_help().split())
     assert "--grace DURATION How long. (default 30s, CTUN_GRACE)" in text
-    assert "--stub HOST:PORT Whom. (repeatable, CTUN_STUB)" in text
+    assert "--stub HOST:PORT Whom. (repeatable, CTUN_STUB with commas)" in text
     assert "Where, at 100%. (default :1, CTUN_LISTEN)" in text
     assert "--admin HOST:PORT|off Admin. (default off, CTUN_ADMIN)" in text
     assert text.index("--where") < text.index("--log-level")
