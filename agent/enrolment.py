@@ -1,4 +1,5 @@
-"""How an agent gets its certificate and keeps it valid: it joins once with a token, and renews for ever.
+"""How an agent gets its certificate and keeps it valid: it joins once with a token, and renews for ever. With another token it
+joins again, which is how an agent comes back whose certificate was revoked.
 
 The token's pin proves the stub before the token is said; the cluster's own UID, which goes into the certificate, keeps a copied
 token or key from serving another cluster in its name.
@@ -17,6 +18,7 @@ from agent.settings import AgentSettings
 from certs.agentstate import AgentState
 from certs.call import CALL_SECONDS, Answer, Call, CallFailed, Request
 from certs.contexts import calling_context
+from certs.errors import FileMissing
 from certs.lifetime import date_text, utc_now
 from certs.peer import cluster_uid_of
 from certs.pem import KeyPair, PemFile, PemText
@@ -50,6 +52,9 @@ JITTER: Final = 1 / 20
 
 LONGEST_SLEEP_SECONDS: Final = 3600.0
 """The wall clock may be set, and a machine may be asleep: how long to rely on neither."""
+
+JOIN_SECONDS: Final = 60.0
+"""Between two tries to join with a new token while the certificate before is good."""
 
 TRIES_LEFT: Final = 20
 """Where a renewal fails it is tried again after this part of what is left, an hour at most."""
@@ -92,12 +97,13 @@ class Enrolment:
         self._early = JITTER * random()
         self._state = AgentState(settings.state)
         self._uid = ""
+        self._has_unused_token = False
 
     # The first certificate -------------------------------------------------------------------------
 
     async def enrol(self) -> AgentSettings:
-        """Return the settings with certificate, key and authority, after joining where there is none yet. What does not
-        answer is asked again for ever.
+        """Return the settings with certificate, key and authority, after joining where there is none yet or the token is a new
+        one. Who has no certificate asks for ever; who has one keeps it where the new token brings no other.
 
         Raises:
             UsageError: there is neither a certificate nor a token.
@@ -112,6 +118,7 @@ class Enrolment:
             await self._persist("no stub lets this agent join", lambda: self._join(token))
         else:
             self._check_cluster(pair)
+            await self._join_anew()
         pair_path = self._state.pair_path
         return replace(
             self._settings,
@@ -125,19 +132,39 @@ class Enrolment:
         )
 
     def _token(self, pair: KeyPair | None) -> JoinToken:
+        token = self._given_token()
+        if token is not None:
+            return token
+        if pair is not None:
+            raise CommandFailed(f"{self._over(pair)}; give a new token with --join-file")
+        raise UsageError(
+            f"--state {self._settings.state} holds no certificate yet: give a join token with --join-file"
+        )
+
+    def _given_token(self) -> JoinToken | None:
         settings = self._settings
         if settings.join:
             try:
                 return parse_token(settings.join)
             except ValueError as error:
                 raise UsageError(f"--join: {error}") from None
-        if settings.join_file is not None:
-            return read_token(settings.join_file)
-        if pair is not None:
-            raise CommandFailed(f"{self._over(pair)}; give a new token with --join-file")
-        raise UsageError(
-            f"--state {settings.state} holds no certificate yet: give a join token with --join-file"
-        )
+        return None if settings.join_file is None else read_token(settings.join_file)
+
+    async def _join_anew(self) -> None:
+        """Join if the token is another one than the last; whatever comes of it, the certificate that is there stays good."""
+        self._has_unused_token = False
+        try:
+            token = self._given_token()
+            if token is not None and token.id != self._state.token_id():
+                await self._join(token)
+        except FileMissing:
+            _log.debug("the join token was taken away behind the join")
+        except _Unanswered as failure:
+            self._has_unused_token = True
+            _log.warning("no stub lets this agent join anew", extra={"reason": str(failure)})
+        except (UsageError, CommandFailed) as failure:
+            # Such as a token that is used up: whether the certificate is still good, its stubs will say.
+            _log.warning("the new join token is of no use", extra={"reason": str(failure)})
 
     def _check_cluster(self, pair: KeyPair) -> None:
         made_for = cluster_uid_of(pair.certificate)
@@ -152,6 +179,8 @@ class Enrolment:
         body = join_body(token.text, request, self._uid)
         signed = await self._ask_each(lambda stub: self._join_at(stub, token, body))
         expires = self._state.keep(signed, key_pem)
+        # Last: a crash in between costs another try, of which nothing depends.
+        self._state.remember_token(token.id)
         _log.info("joined", extra={"token_id": token.id, "expires": date_text(expires)})
 
     async def _join_at(self, stub: Address, token: JoinToken, body: bytes) -> Signed:
@@ -177,12 +206,20 @@ class Enrolment:
             # Read again each time: another process may share the folder, and have been first.
             left = (renewal_due(self._pair(), self._early) - utc_now()).total_seconds()
             if left > 0:
-                await asyncio.sleep(min(left, LONGEST_SLEEP_SECONDS))
+                await self._pause(left)
                 continue
             try:
                 await self._renew()
             except (_Unanswered, CommandFailed) as failure:
                 await self._after_failure(str(failure))
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep, not too long; where a new token waits for a stub that answers, try again behind that."""
+        if not self._has_unused_token:
+            await asyncio.sleep(min(seconds, LONGEST_SLEEP_SECONDS))
+            return
+        await asyncio.sleep(min(seconds, JOIN_SECONDS * (0.5 + self._random() / 2)))
+        await self._join_anew()
 
     async def _renew(self) -> None:
         key_pem, request = self._state.request()

@@ -2,6 +2,7 @@
 
 agent.pem        its certificate and key, in one file so that no crash leaves one of them beside another's
 server-ca.crt    whom it trusts as the stub
+joined-by        the name of the token with which it joined last, and nothing of what makes it good
 agent.key.new    a key whose certificate has not come yet; another try uses it again, and so the same use of the token
 """
 
@@ -13,12 +14,13 @@ from typing import Final
 from certs import files
 from certs.csr import make_key, make_request, private_pem
 from certs.errors import CertificateProblem, FileMissing
-from certs.pem import KeyPair, PemFile, read_key, read_pair
+from certs.pem import KeyPair, PemFile, read_bounded, read_key, read_pair
 from certs.signed import Signed
 
 PAIR: Final = "agent.pem"
 AUTHORITY: Final = "server-ca.crt"
 NEW_KEY: Final = "agent.key.new"
+JOINED_BY: Final = "joined-by"
 
 
 class AgentState:
@@ -36,6 +38,7 @@ class AgentState:
         self.pair_path = folder / PAIR
         self.authority_path = folder / AUTHORITY
         self._key_path = folder / NEW_KEY
+        self._token_path = folder / JOINED_BY
 
     def pair(self) -> KeyPair | None:
         """Return the certificate and its key, or None where there is none yet.
@@ -48,6 +51,21 @@ class AgentState:
             return read_pair(source, source)
         except FileMissing:
             return None
+
+    def token_id(self) -> str | None:
+        """Return the name of the token with which the agent joined last, or None where that is not known.
+
+        Raises:
+            CertificateProblem: the file is there and cannot be read.
+        """
+        try:
+            return read_bounded(self._token_path).decode("ascii", errors="replace").strip()
+        except FileMissing:
+            return None
+
+    def remember_token(self, id: str) -> None:
+        """Keep the name of the token with which the agent has just joined. Raises CertificateProblem."""
+        files.replace_file(self._token_path, id.encode() + b"\n", files.PRIVATE)
 
     def request(self) -> tuple[bytes, bytes]:
         """Return the key for the next certificate and the request for it, both PEM; the key is on disk already.

@@ -1,6 +1,7 @@
 """The deny list: certificates that are refused although their signature and dates hold.
 
-    denied.json     in the folder of the authorities; written by `certs revoke`, read by every stub while it runs
+    denied.json     in the folder of the authorities; made by `certs init`, written by `certs revoke`, read by every stub while
+                    it runs
 
 One certificate is denied by its fingerprint or serial number. A user or a cluster's agents are denied by name: all that was
 issued to them up to a moment, which leaves a new certificate good, or everything for good.
@@ -8,6 +9,7 @@ issued to them up to a moment, which leaves a new certificate good, or everythin
 
 import hashlib
 import json
+import os
 import secrets
 import time
 from collections.abc import Iterable
@@ -119,7 +121,8 @@ class Denials:
     def _by_name(self, peer: PeerCertificate) -> Denial | None:
         for key in _names(peer):
             entry = self._names.get(key)
-            if entry is not None and peer.not_before <= _end(entry):
+            # Its own date: the peer's is raised where an authority's certificate was made anew with the same key.
+            if entry is not None and peer.own_not_before <= _end(entry):
                 return entry
         return None
 
@@ -170,6 +173,16 @@ class DenyList:
 
 
 # The file --------------------------------------------------------------------------------------
+
+
+def make_deny_list(folder: Path) -> None:
+    """Write a list that denies nobody, unless there is a list. To be called behind the folder's lock.
+
+    Raises:
+        CertificateProblem: it cannot be written.
+    """
+    if not os.path.lexists(folder / DENIED):
+        _write(folder, [])
 
 
 def deny(folder: Path, entries: Iterable[Denial]) -> None:

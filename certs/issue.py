@@ -87,15 +87,28 @@ def sign_agent(
     )
 
 
-def issue_user(authority: Authority, user: str, groups: Sequence[str], lifetime: Lifetime) -> KeyPair:
+def issue_user(
+    authority: Authority,
+    user: str,
+    groups: Sequence[str],
+    lifetime: Lifetime,
+    *,
+    renewable_until: float | None = None,
+) -> KeyPair:
     """Return a user's key and its certificate, which names the user and the groups in their order.
+
+    Args:
+        renewable_until: as for `sign_user`.
 
     Raises:
         ValueError: a name is empty, too long, or has a character that a header cannot carry.
         CertificateProblem: the authority is not valid in that time.
     """
     key = ec.generate_private_key(ec.SECP256R1())
-    return KeyPair((sign_user(authority, user, groups, key.public_key(), lifetime),), key)
+    certificate = sign_user(
+        authority, user, groups, key.public_key(), lifetime, renewable_until=renewable_until
+    )
+    return KeyPair((certificate,), key)
 
 
 def sign_user(
@@ -110,8 +123,7 @@ def sign_user(
     """Return a user's certificate for a key that the user made.
 
     Args:
-        renewable_until: until when the certificate may be shown to get another one, in POSIX seconds; None leaves that to
-            whoever is asked.
+        renewable_until: until when the certificate may be shown to get another one, in POSIX seconds; None for never.
 
     Raises:
         ValueError: as `issue_user`.

@@ -46,6 +46,7 @@ class PeerCertificate:
         organizations: of the subject, in order.
         uris: the URIs among the subject's alternative names.
         not_before, not_after: its dates, cut to its authority's; POSIX seconds.
+        own_not_before: its first date as it stands in it, by which a revocation tells it from what was issued since.
         serial: as the authority numbered it.
         issuer: the issuer's name in RFC 4514 form.
         fingerprint: SHA-256 of the DER, in lower-case hexadecimal.
@@ -70,6 +71,7 @@ class PeerCertificate:
     prefix: str = ""
     authority: str = ""
     signed_part: str = ""
+    own_not_before: float = 0.0
 
     def valid_at(self, now: float) -> bool:
         """Whether the dates hold at `now`, in POSIX seconds; cheap enough for each request."""
@@ -86,13 +88,18 @@ class PeerCertificate:
         return Lifetime(_moment(self.not_before), _moment(self.not_after))
 
     @property
+    def issued(self) -> float:
+        """About when it was made, by its own dates, in POSIX seconds."""
+        return Lifetime(_moment(self.own_not_before), _moment(self.not_after)).issued.timestamp()
+
+    @property
     def cluster_uid(self) -> str | None:
         """The UID of the cluster for which an agent's certificate was made; None where nobody had seen it."""
         return self._named(CLUSTER_URI)
 
     @property
     def renewable_until(self) -> float | None:
-        """Until when a user's certificate may renew itself, in POSIX seconds; None where it does not say."""
+        """Until when a user's certificate may renew itself, in POSIX seconds; None where it was not made for a login."""
         text = self._named(LOGIN_URI)
         return None if text is None else float(text) if text.isdigit() and len(text) < 16 else 0.0
 
@@ -316,6 +323,7 @@ def _describe(certificate: x509.Certificate, der: bytes) -> PeerCertificate:
         signed_by=None,
         for_clients=_is_for_clients(certificate),
         signed_part=hashlib.sha256(certificate.tbs_certificate_bytes).hexdigest(),
+        own_not_before=lifetime.not_before.timestamp(),
     )
 
 

@@ -1,6 +1,7 @@
 """The folder in which an installation keeps its authorities and what they issued.
 
     server-ca  user-ca  agent-ca  server  agent-CLUSTER  user-NAME        each with .crt and .key
+    denied.json  join-tokens.json  .lock                                  what is revoked, who may join, who writes now
 
 Every part works on the files it needs and no more: a stub's folder holds two authorities without their keys.
 """
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from certs import files
 from certs.authority import Authority, lifetime_of, make_authority
-from certs.denied import DENIED, Denials, read_denials
+from certs.denied import DENIED, Denials, make_deny_list, read_denials
 from certs.errors import CertificateProblem, FileMissing
 from certs.issue import issue_agent, issue_server, issue_user
 from certs.lifetime import AUTHORITY_LIFE, Lifetime
@@ -64,14 +65,17 @@ class CertificateStore:
         return PairFiles(self.folder / f"{stem}.crt", self.folder / f"{stem}.key")
 
     def make_authorities(self, now: datetime, life: timedelta = AUTHORITY_LIFE) -> list[Written]:
-        """Make the authorities that are not there yet. One that is there is never touched.
+        """Make the authorities that are not there yet, and a deny list. What is there is never touched.
 
         Raises:
             CertificateProblem: the folder cannot be written, or holds a key whose certificate is gone.
         """
         files.make_folder(self.folder)
         with files.locked_folder(self.folder):
-            return [self._ensure_authority(name, Lifetime.starting(now, life)) for name in AUTHORITIES]
+            written = [self._ensure_authority(name, Lifetime.starting(now, life)) for name in AUTHORITIES]
+            # From the start, so that it is among the files that are copied to where a stub runs.
+            make_deny_list(self.folder)
+        return written
 
     def authority(self, name: AuthorityName) -> Authority:
         """Return an authority together with its key, to sign with.
@@ -107,11 +111,19 @@ class CertificateStore:
         stem = user_stem(user)
         return self._write(stem, self.user_pair(user, groups, lifetime))
 
-    def user_pair(self, user: str, groups: Sequence[str], lifetime: Lifetime) -> KeyPair:
+    def user_pair(
+        self, user: str, groups: Sequence[str], lifetime: Lifetime, *, for_login: bool = False
+    ) -> KeyPair:
         """Return a user's pair that is written nowhere. Raises as `certs.issue.issue_user`, and where the deny list refuses
-        the user for good."""
+        the user for good.
+
+        Args:
+            for_login: whether it may renew itself, as long as a stub lets it.
+        """
         lifetime = lifetime.behind(self._denials().issued_until("user", user))
-        return issue_user(self.authority("user-ca"), user, groups, lifetime)
+        authority = self.authority("user-ca")
+        until = authority.lifetime.not_after.timestamp() if for_login else None
+        return issue_user(authority, user, groups, lifetime, renewable_until=until)
 
     def _denials(self) -> Denials:
         return Denials(read_denials(self.folder / DENIED))

@@ -214,10 +214,12 @@ class Stub:
         """Return what looks at certificates on a timer."""
         return Sweep(self.standing, self.office, self.registry, self._listeners_with_contexts)
 
-    def open_signing(self, tasks: asyncio.TaskGroup) -> None:
-        """Issue certificates from now on; `tasks` owns that work."""
+    def open_signing(self, tasks: asyncio.TaskGroup) -> asyncio.Task[None]:
+        """Issue certificates from now on; `tasks` owns that work. Return the part of it that is to be cancelled at the end."""
         ledgers = [self._audit] if self._audit is not None else []
-        self.office.signing = Signing(open_signing(self.settings, self.standing, ledgers), tasks)
+        endpoints = open_signing(self.settings, self.standing, ledgers)
+        self.office.signing = Signing(endpoints, tasks)
+        return tasks.create_task(endpoints.run(), name="keep the issuer's keys")
 
     def problem(self) -> str | None:
         """Return why this stub is not ready, or None."""
@@ -312,7 +314,7 @@ async def serve_stub(
         await stub.start()
         started()
         async with asyncio.TaskGroup() as tasks:
-            stub.open_signing(tasks)
+            signing = stub.open_signing(tasks)
             sweeping = tasks.create_task(stub.sweep().run(settings.sweep_interval), name="sweep")
             returning = tasks.create_task(keep_returning(), name="return memory")
             if stub.leadership is not None:
@@ -321,8 +323,8 @@ async def serve_stub(
                 await stopping.wait()
                 await stub.drain(settings.drain_grace)
                 drained()
-            sweeping.cancel()
-            returning.cancel()
+            for task in (signing, sweeping, returning):
+                task.cancel()
     except ExceptionGroup as group:
         # A defect in the leading work: the lease has been released, and another stub takes over.
         raise group.exceptions[0] from None

@@ -12,6 +12,7 @@ from certs.signer import OwnAuthority
 from stub.signing.attempts import Attempts
 from stub.signing.call import SigningCall
 from stub.signing.event import Action, SigningEvent, SigningLedger
+from stub.signing.oidc import Issuer
 from tunnel.core.errors import NotFound, Refusal, TooLarge, TooManyRequests, Unavailable
 from tunnel.core.http.message import Field
 from tunnel.core.http.status import REQUEST_ID, refusal_response
@@ -31,8 +32,10 @@ class SigningEndpoints:
     Args:
         handlers: what carries out each action.
         own: the authority of the stub's certificate.
-        attempts: how often an address may ask.
+        attempts: how often an address may ask for a certificate.
+        readings: how often it may ask for the authority.
         ledgers: hear of every attempt.
+        issuer: whose id-tokens sign users in; None where there is none.
     """
 
     def __init__(
@@ -40,12 +43,21 @@ class SigningEndpoints:
         handlers: Mapping[Action, Handler],
         own: OwnAuthority,
         attempts: Attempts,
+        readings: Attempts,
         ledgers: Sequence[SigningLedger] = (),
+        issuer: Issuer | None = None,
     ) -> None:
         self._handlers = handlers
         self._own = own
         self._attempts = attempts
+        self._readings = readings
         self._ledgers = tuple(ledgers)
+        self._issuer = issuer
+
+    async def run(self) -> None:
+        """Keep up to date what signs users in, until cancelled; it ends by itself where nothing has to be."""
+        if self._issuer is not None:
+            await self._issuer.keep_keys()
 
     async def answer(
         self, method: bytes, path: bytes, body: bytes, certificate: bytes | None, address: str
@@ -72,7 +84,8 @@ class SigningEndpoints:
     async def _body(self, asked: str, body: bytes, certificate: bytes | None, address: str, id: str) -> bytes:
         method, _, path = asked.partition(" ")
         if asked == f"GET {CA}":
-            self._count(address)
+            # Apart: every join begins with this question.
+            _count(self._readings, address)
             return authority_body(self._authority())
         action = ACTIONS.get(path)
         if action is None or method != "POST":
@@ -87,7 +100,7 @@ class SigningEndpoints:
             self._record(event)
 
     async def _sign(self, call: SigningCall) -> Issued:
-        self._count(call.event.address)
+        _count(self._attempts, call.event.address)
         if len(call.body) > BODY_BYTES:
             raise TooLarge(f"the body is larger than {BODY_BYTES} bytes", close=True)
         try:
@@ -99,11 +112,6 @@ class SigningEndpoints:
         event.serial, event.expires = issued.serial, issued.expires.isoformat()
         event.code, event.reason = 200, ""
         return issued
-
-    def _count(self, address: str) -> None:
-        wait = self._attempts.take(address, time.monotonic())
-        if wait is not None:
-            raise TooManyRequests("too many attempts from this address", retry_after=wait)
 
     def _authority(self) -> bytes:
         authority = self._own.pem()
@@ -123,6 +131,12 @@ class SigningEndpoints:
             _log.info("a certificate was issued", extra=facts)
         for ledger in self._ledgers:
             ledger.signing_completed(event)
+
+
+def _count(attempts: Attempts, address: str) -> None:
+    wait = attempts.take(address, time.monotonic())
+    if wait is not None:
+        raise TooManyRequests("too many attempts from this address", retry_after=wait)
 
 
 def _good(body: bytes, id: str) -> Answer:

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from certs.jwt import (
     KeyUnknown,
@@ -26,6 +26,9 @@ from tunnel.core.identity import Identity
 
 KEYS_SECONDS: Final = 3600.0
 """How old an issuer's keys may be before they are asked for again."""
+
+RETRY_SECONDS: Final = 60.0
+"""Behind a question that the issuer did not answer; what was known before holds meanwhile."""
 
 AGAIN_SECONDS: Final = 10.0
 """Between two questions to the issuer at least: a token that names an unknown key, which anybody can make, must not become a
@@ -95,6 +98,18 @@ class Issuer:
             raise Unauthorized(f"the id-token is refused: {fault}") from None
         return claimed_identity(token.claims, self._rules)
 
+    async def keep_keys(self) -> NoReturn:
+        """Ask the issuer for its keys now and every hour, until cancelled: no sign-in waits for an issuer that is slow or away
+        while there are keys to tell by."""
+        while True:
+            try:
+                seconds = await self._keys.refresh()
+            except Exception:
+                # The top of a task that belongs to the whole stub: a defect here must not end everybody's requests.
+                _log.exception("an issuer's keys cannot be kept")
+                seconds = RETRY_SECONDS
+            await asyncio.sleep(seconds)
+
 
 def claimed_identity(claims: Mapping[str, Any], rules: OidcRules) -> Identity:
     """Return the identity in the claims of a token that was verified.
@@ -119,7 +134,7 @@ def claimed_identity(claims: Mapping[str, Any], rules: OidcRules) -> Identity:
 
 
 class IssuerKeys:
-    """The keys of an issuer: found by discovery, kept for an hour, asked for again where a token names a new one.
+    """The keys of an issuer: found by discovery, renewed every hour, asked for again where a token names a new one.
 
     Args:
         issuer: its URL.
@@ -131,7 +146,7 @@ class IssuerKeys:
         self._fetch = fetch
         self._keys: list[VerificationKey] = []
         self._got_at = self._asked_at = float("-inf")
-        self._failure = ""
+        self._failure = "it has not answered yet"
         self._asking = asyncio.Lock()
 
     async def verify(self, token: SignedToken) -> None:
@@ -141,7 +156,7 @@ class IssuerKeys:
             TokenInvalid: it did not.
             Unavailable: there are no keys to tell by.
         """
-        if _now() - self._got_at > KEYS_SECONDS:
+        if not self._keys:
             await self._renew()
         if not self._keys:
             raise Unavailable(f"the sign-in's issuer cannot be asked for its keys: {self._failure}")
@@ -151,12 +166,17 @@ class IssuerKeys:
             await self._renew()
             verify_signature(token, self._keys)
 
+    async def refresh(self) -> float:
+        """Renew the keys; return in how many seconds to do so again."""
+        await self._renew()
+        left = self._got_at + KEYS_SECONDS - _now()
+        return left if left > 0 else RETRY_SECONDS
+
     async def _renew(self) -> None:
         """Ask for the keys, unless somebody has lately; where that fails the ones that are there stay."""
         async with self._asking:
             if _now() - self._asked_at < AGAIN_SECONDS:
                 return
-            self._asked_at = _now()
             try:
                 self._keys = read_key_set(await self._fetch(await self._key_set_url()))
                 self._got_at = _now()
@@ -165,6 +185,9 @@ class IssuerKeys:
                 _log.warning(
                     "an issuer's keys cannot be read", extra={"issuer": self._issuer, "reason": str(failure)}
                 )
+            finally:
+                # Counted from the end: who has waited for a question that took longer must not ask it anew.
+                self._asked_at = _now()
 
     async def _key_set_url(self) -> str:
         found = await self._fetch(self._issuer.rstrip("/") + DISCOVERY)

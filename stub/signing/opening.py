@@ -44,11 +44,11 @@ def open_signing(
     agents = AgentCertificates(
         Signer(folder, "agent-ca"), own, TokenFile(folder), standing, timedelta(seconds=settings.agent_ttl)
     )
-    users = UserCertificates(
-        Signer(folder, "user-ca"), own, standing, _login_rules(settings), _open_issuer(settings)
-    )
+    issuer = _open_issuer(settings)
+    users = UserCertificates(Signer(folder, "user-ca"), own, standing, _login_rules(settings), issuer)
     handlers: dict[Action, Handler] = {"join": agents.join, "renew": agents.renew, "login": users.login}
-    return SigningEndpoints(handlers, own, Attempts(settings.signing_attempts), ledgers)
+    attempts, readings = (Attempts(settings.signing_attempts) for _ in range(2))
+    return SigningEndpoints(handlers, own, attempts, readings, ledgers, issuer)
 
 
 def _login_rules(settings: StubSettings) -> LoginRules:

@@ -69,7 +69,8 @@ class SigningSettings(ProcessSettings):
     signing_attempts: int = setting(
         parse=values.count(minimum=1, maximum=100_000),
         default=60,
-        help="How often in a minute one address may ask for a certificate; more is answered 429.",
+        help="How often in a minute one address may ask for a certificate, and as often for the stub's authority; more is "
+        "answered 429.",
     )
     oidc_issuer: str | None = setting(
         parse=_issuer,

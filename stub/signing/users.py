@@ -8,7 +8,7 @@ from certs.csr import RequestRefused, read_request
 from certs.errors import NameDenied, PeerRefused
 from certs.issue import sign_user
 from certs.lifetime import Lifetime, duration_text, utc_now
-from certs.peer import user_names
+from certs.peer import PeerCertificate, user_names
 from certs.signed import Issued, issued
 from certs.signer import OwnAuthority, Signer
 from certs.standing import Standing
@@ -100,13 +100,22 @@ class UserCertificates:
             raise Unauthorized(problem)
         if not self._standing.peers.is_own(peer):
             raise Forbidden("only certificates of this stub's own user-ca can renew themselves")
-        until = peer.renewable_until
-        if until is None:
-            until = (peer.lifetime.issued + self._rules.longest).timestamp()
+        until = self._renewable_until(peer)
         if time.time() > until:
             raise Unauthorized(_too_late(time.time() - until))
         check_identity(identity, allow_users=self._rules.allow_users, allow_groups=self._rules.allow_groups)
         return identity, until
+
+    def _renewable_until(self, peer: PeerCertificate) -> float:
+        until = peer.renewable_until
+        if until is None:
+            # Else whoever holds a kubeconfig for an hour would make a month of it.
+            raise Forbidden(
+                "the client certificate was not made for signing in: only those of `cluster-tunnel kubeconfig --login` "
+                "renew themselves"
+            )
+        # The first one says more than the stub allows; from the second on what it says is the sooner.
+        return min(until, peer.issued + self._rules.longest.total_seconds())
 
     def _sign(self, request: str, identity: Identity, until: float) -> Issued:
         authority, own = self._signer.authority(), self._own.pem()

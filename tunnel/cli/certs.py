@@ -40,7 +40,7 @@ _EXAMPLES: Final = (
     "cluster-tunnel certs revoke --user alice --dir ca",
 )
 _WHO_NEEDS_WHAT: Final = """\
-The stub needs server.crt, server.key, user-ca.crt and agent-ca.crt; an agent its own pair and server-ca.crt.
+The stub needs server.crt, server.key, user-ca.crt, agent-ca.crt and denied.json; an agent its own pair and server-ca.crt.
 Keep the keys of the authorities (*-ca.key) away from both.
 """
 

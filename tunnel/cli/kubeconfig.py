@@ -24,7 +24,7 @@ _EXAMPLES: Final = (
     "kubectl --kubeconfig alice.yaml get pods",
 )
 _RENEWAL: Final = """\
-The same command again renews the certificate. The file holds a private key and is made with mode 0600. With --login kubectl
+The same command again renews the certificate; without --login nothing else does. The file holds a private key and is made with mode 0600. With --login kubectl
 runs `cluster-tunnel login`, which renews by itself: within --ttl for the first time, and then as long as the stub's
 --login-max-age allows; or, with --oidc-token-..., it signs in by the organisation's id-token, and USER is left out.
 """
@@ -126,7 +126,7 @@ def _credential(
     if options.oidc_token_command is not None:
         return LoginPlugin(("--oidc-token-command", options.oidc_token_command), interactive=True), None
     lifetime = life(options)
-    pair = store.user_pair(*user_and_groups(options), lifetime)
+    pair = store.user_pair(*user_and_groups(options), lifetime, for_login=options.login)
     return LoginPlugin(first=pair) if options.login else pair, expiry(pair)
 
 

@@ -16,11 +16,17 @@ if TYPE_CHECKING:
 _SERIAL_DIGITS = 40
 """RFC 5280 4.1.2.2: at most 20 bytes."""
 
+_WHO_HEARS = """\
+DIR must be the stub's --ca-dir, which it follows while it runs; where it is another folder, copy its denied.json into the
+--ca-dir of every stub (on Kubernetes into their Secret: "Revoking" in docs/install.md). No stub hears of it before.
+"""
+
 
 def configure_revocation(commands: "Commands") -> None:
     """Add the subcommands."""
     help = "refuse certificates from now on; what is open by them is cut within seconds"
     parser = add_command(commands, "revoke", _run_revoke, help, "--user alice --dir ca")
+    parser.epilog = f"{parser.epilog}\n\n{_WHO_HEARS}"
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
         "file", nargs="?", metavar="FILE", help="one certificate: a PEM file, or its name in DIR"
@@ -54,6 +60,9 @@ def _run_revoke(options: argparse.Namespace) -> int:
     denial = for_good(denial) if options.for_good else denial
     deny(options.dir, [denial])
     print(f"revoked  {denial.id}  {denial.subject}")
+    note(
+        f"stubs whose --ca-dir is {options.dir} hear of it within a second; others need a copy of its denied.json"
+    )
     if not named:
         note("certificates that were renewed from it have other serials: --user or --agent revokes those too")
     return 0

@@ -1,4 +1,4 @@
-"""Signing in at a stub: the newest certificate that is at hand, or another one when two thirds of its life are over."""
+"""Signing in at a stub: the best certificate that is at hand, or another one when two thirds of its life are over."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from certs.errors import CertificateProblem
 from certs.lifetime import date_text
 from certs.logins import LoginCache, embedded_pair
 from certs.pem import KeyPair, PemText, read_bounded
-from certs.renewal import expiry, is_fresh, is_good
+from certs.renewal import expiry, is_fresh, is_good, renewal_due
 from certs.signed import LOGIN, SigningRefused, login_body, read_signed
 from tunnel.aio.connect import Proxy
 from tunnel.aio.dial import dial_tls
@@ -61,8 +61,12 @@ class SignIn:
         Raises:
             CommandFailed: there is none, and the stub gives none.
         """
+        pair = self._best(now)
+        if pair is not None and is_fresh(pair, now):
+            return pair
         with self.cache.locked():
-            pair = self._newest()
+            # Again: whoever was waited for has signed in.
+            pair = self._best(now)
             if pair is not None and is_fresh(pair, now):
                 return pair
             try:
@@ -75,9 +79,10 @@ class SignIn:
             self.cache.write(new, now)
             return new
 
-    def _newest(self) -> KeyPair | None:
+    def _best(self, now: datetime) -> KeyPair | None:
+        """The one that need not be renewed for longest: the first may outlive all others, and be due before any of them."""
         pairs = [pair for pair in (self.cache.read(), self.first) if pair is not None]
-        return max(pairs, key=expiry, default=None)
+        return max(pairs, key=lambda pair: (is_good(pair, now), renewal_due(pair)), default=None)
 
     async def _ask(self, own: KeyPair | None) -> KeyPair:
         token = None if self.id_token is None else self.id_token()

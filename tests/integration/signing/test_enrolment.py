@@ -194,7 +194,6 @@ async def test_revoked_agents_are_named_by_the_next_sweep_and_come_back_with_a_n
     writer.close()
     with pytest.raises(CommandFailed, match="was revoked on"):
         await soon(enrolment._renew())
-    settings.cert.unlink()
     again = await soon(scene.enrolment(join_file=scene.token()).enrol())
     assert scene.front.standing.problem(scene.peer(again.cert)) is None
 

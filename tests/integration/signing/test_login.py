@@ -23,7 +23,7 @@ from tests.integration.signing.front_double import FrontDouble, fronting
 from tests.integration.signing.issuer import Issuer, issuing
 from tests.integration.signing.test_oidc import KEY, claims
 from tests.integration.waiting import soon
-from tests.unit.certs.installation import Installation, write_pair
+from tests.unit.certs.installation import FAR, Installation, write_pair
 from tunnel.cli.main import main
 
 COMMAND = Path(sys.executable).with_name("cluster-tunnel")
@@ -227,4 +227,5 @@ def due_pair(installation: Installation) -> KeyPair:
     """A certificate of alice of which more than two thirds are over."""
     now = utc_now()
     life = Lifetime(now - timedelta(hours=3), now + timedelta(hours=1))
-    return issue_user(installation.store.authority("user-ca"), "alice", ["devs"], life)
+    authority = installation.store.authority("user-ca")
+    return issue_user(authority, "alice", ["devs"], life, renewable_until=FAR)

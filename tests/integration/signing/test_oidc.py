@@ -1,5 +1,6 @@
 """Signing in by id-token, against an issuer that is a process of its own."""
 
+import asyncio
 import json
 import shutil
 import time
@@ -13,13 +14,16 @@ from certs.csr import make_key, make_request
 from certs.peer import user_names
 from certs.pem import PemText, read_certificates
 from certs.signed import LOGIN
+from stub.server import serve
 from stub.settings import StubSettings
 from stub.signing import oidc
 from stub.signing.endpoints import SigningEndpoints
 from stub.signing.opening import open_signing, open_standing
 from tests.integration.signing.issuer import CONFIGURATION, Issuer, issuing
+from tests.integration.waiting import soon, until
 from tests.unit.certs.id_tokens import IssuerKey
 from tests.unit.certs.installation import Installation, der_of
+from tunnel.kit.values import Address
 
 KEY, NEXT = IssuerKey("first"), IssuerKey("second", "RS256")
 
@@ -44,8 +48,8 @@ def claims(issuer: Issuer, **more: Any) -> dict[str, Any]:
     return {"iss": issuer.url, "aud": "kubectl", "exp": time.time() + 300, "sub": "alice", **more}
 
 
-def endpoints(installation: Installation, issuer: Issuer, **more: Any) -> SigningEndpoints:
-    settings = StubSettings(
+def oidc_settings(installation: Installation, issuer: Issuer, **more: Any) -> StubSettings:
+    return StubSettings(
         **{
             "ca_dir": installation.store.folder,
             "oidc_issuer": issuer.url,
@@ -54,6 +58,10 @@ def endpoints(installation: Installation, issuer: Issuer, **more: Any) -> Signin
             **more,
         }
     )
+
+
+def endpoints(installation: Installation, issuer: Issuer, **more: Any) -> SigningEndpoints:
+    settings = oidc_settings(installation, issuer, **more)
     return open_signing(settings, open_standing(settings))
 
 
@@ -76,6 +84,17 @@ async def test_a_token_of_the_issuer_becomes_a_certificate(
     assert peer.renewable_until is not None
     assert peer.renewable_until <= time.time()
     assert issuer.asked == [CONFIGURATION, "/keys"]
+
+
+async def test_a_stub_has_the_keys_before_anybody_signs_in_and_ends_without_waiting_for_the_next(
+    installation: Installation, issuer: Issuer
+) -> None:
+    stopping, listen = asyncio.Event(), Address("127.0.0.1", 0)
+    settings = oidc_settings(installation, issuer, listen=listen, admin_listen=None)
+    serving = asyncio.get_running_loop().create_task(serve(settings, stopping))
+    await until(lambda: issuer.asked == [CONFIGURATION, "/keys"])
+    stopping.set()
+    await soon(serving)
 
 
 async def test_the_issuer_s_next_key_is_found_when_a_token_is_signed_with_it(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agent import enrolment as module
-from agent.enrolment import Enrolment
+from agent.enrolment import JOIN_SECONDS, Enrolment
 from agent.enrolment_cluster import ClusterUnknown
 from agent.settings import AgentSettings
 from certs.agentstate import AgentState
@@ -145,6 +145,59 @@ async def test_who_has_a_certificate_needs_no_token_any_more(scene: Scene) -> No
     settings = await scene.enrolment(join_file=scene.token_file).enrol()
     assert settings.cert == scene.state / "agent.pem"
     assert scene.stub.calls == []
+
+
+async def test_the_token_with_which_it_joined_is_not_used_again(scene: Scene) -> None:
+    token = scene.desk.token(uses=2)
+    await scene.enrolment(token).enrol()
+    scene.stub.calls.clear()
+    await scene.enrolment(token).enrol()
+    assert scene.stub.calls == []
+    assert token.split(".")[2] not in "".join(path.read_text() for path in scene.state.iterdir())
+
+
+async def test_an_agent_that_was_revoked_comes_back_with_a_new_token(scene: Scene) -> None:
+    await scene.enrolment(scene.desk.token("prod")).enrol()
+    revoked = scene.desk.standing.read(der(scene.pair()))
+    deny(scene.desk.folder, [new_denial("agent", "prod", utc_now() - timedelta(seconds=2))])
+    scene.stub.desk = Desk(scene.desk.installation)
+    assert scene.desk.standing.problem(revoked) is not None
+    token = scene.desk.token("prod")
+    for _ in range(2):
+        await scene.enrolment(token).enrol()
+        assert scene.desk.standing.problem(scene.desk.standing.read(der(scene.pair()))) is None
+    assert [record.used for record in TokenFile(scene.desk.folder).records()] == [1, 1]
+
+
+@pytest.mark.parametrize("token", ["used up", "nonsense"])
+async def test_a_new_token_that_is_of_no_use_leaves_the_certificate_that_is_there(
+    scene: Scene, token: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await scene.enrolment(scene.desk.token()).enrol()
+    first = scene.pair().certificate
+    if token == "used up":
+        token = scene.desk.token()
+        TokenFile(scene.desk.folder).revoke(parse_token(token).id, utc_now())
+    with caplog.at_level(logging.WARNING, "agent"):
+        settings = await scene.enrolment(token).enrol()
+    assert settings.cert == scene.state / "agent.pem"
+    assert scene.pair().certificate == first
+    assert [each.message for each in caplog.records if each.name == "agent.enrolment"] == [
+        "the new join token is of no use"
+    ]
+
+
+async def test_a_new_token_waits_for_a_stub_that_answers_while_the_agent_serves(
+    scene: Scene, sleeps: list[float]
+) -> None:
+    await scene.enrolment(scene.desk.token("prod")).enrol()
+    first = scene.pair().certificate
+    enrolment = scene.enrolment(scene.desk.token("prod"))
+    scene.stub.failures = [ConnectFailed("stub.test:8443", "refused")] * 3
+    await enrolment.enrol()
+    assert (scene.pair().certificate, sleeps) == (first, [])
+    await renewing(enrolment, lambda: scene.pair().certificate != first)
+    assert sleeps[:3] == [JOIN_SECONDS / 2] * 3
 
 
 async def test_a_token_can_come_from_the_environment(scene: Scene) -> None:

@@ -17,6 +17,7 @@ from certs.pem import KeyPair
 from certs.store import CertificateStore, PairFiles
 
 DAY = timedelta(days=1)
+FAR = 32503680000.0
 
 
 def lasting(days: float = 1) -> Lifetime:
@@ -45,9 +46,18 @@ class Installation:
     def path(self, name: str) -> Path:
         return self.store.folder / name
 
-    def user(self, name: str = "alice", groups: tuple[str, ...] = (), days: float = 1) -> KeyPair:
-        """A user's pair that is not on disk; with negative days one that expired that long ago."""
-        return issue_user(self.store.authority("user-ca"), name, groups, lasting(days))
+    def user(
+        self,
+        name: str = "alice",
+        groups: tuple[str, ...] = (),
+        days: float = 1,
+        *,
+        until: float | None = FAR,
+    ) -> KeyPair:
+        """A user's pair that is not on disk; with negative days one that expired that long ago. It was made for a login that
+        may last until then, or for none."""
+        authority = self.store.authority("user-ca")
+        return issue_user(authority, name, groups, lasting(days), renewable_until=until)
 
 
 def der(pair: KeyPair) -> bytes:

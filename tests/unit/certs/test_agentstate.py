@@ -54,6 +54,13 @@ def test_nobody_else_can_read_key_or_folder(state: AgentState, installation: Ins
     assert sorted(path.name for path in folder.iterdir()) == [PAIR, "server-ca.crt"]
 
 
+def test_the_name_of_the_last_token_is_kept(state: AgentState) -> None:
+    assert state.token_id() is None
+    for id in ("7065e32ad4", "517e21cb00"):
+        state.remember_token(id)
+        assert AgentState(state.pair_path.parent).token_id() == id
+
+
 def test_another_try_asks_for_the_same_key_also_behind_a_crash(state: AgentState) -> None:
     """So that it is the same use of the join token."""
     key, request = state.request()

@@ -5,17 +5,21 @@ import stat
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from certs.authority import Authority, unsigned
 from certs.denied import (
     DENIED,
     Denial,
     Denials,
     DenyList,
+    Kind,
     denial_of,
     deny,
     for_good,
@@ -25,6 +29,7 @@ from certs.denied import (
 )
 from certs.errors import CertificateProblem, NameDenied
 from certs.lifetime import Lifetime, utc_now
+from certs.names import AuthorityName
 from certs.peer import PeerCertificate, PeerReader
 from tests.unit.certs.installation import DAY, Installation, der
 
@@ -96,6 +101,31 @@ def test_what_is_issued_behind_a_denial_is_good(installation: Installation, read
     assert later.not_after == life.not_after
     assert denials.issued_until("user", "bob") is None
     assert life.behind(None) == life
+
+
+@pytest.mark.parametrize(("name", "stem"), [("user-ca", "user-alice"), ("agent-ca", "agent-dev")])
+def test_an_authority_whose_certificate_is_made_anew_with_its_key_lifts_no_revocation(
+    installation: Installation, name: AuthorityName, stem: str
+) -> None:
+    """What it signed before begins with it then, as far as dates are concerned, and so behind the revocation."""
+    pair = installation.store.files(stem).read()
+    kind, value = stem.split("-")
+    denials = Denials([new_denial(cast(Kind, kind), value, NOW)])
+    authority = installation.store.authority(name)
+    anew = made_anew(authority, Lifetime(NOW + DAY / 2, NOW + 9 * DAY))
+    others = [installation.store.authority(each).certificate for each in ("user-ca", "agent-ca")]
+    for authorities in ([anew], [anew, authority.certificate]):
+        users, agents = (authorities, others[1:]) if name == "user-ca" else (others[:1], authorities)
+        peer = PeerReader(users, agents).read(der(pair))
+        assert (peer.signed_by, peer.not_before > NOW.timestamp()) == (name, True)
+        assert denials.refuses(peer) is not None
+
+
+def made_anew(authority: Authority, life: Lifetime) -> x509.Certificate:
+    """The authority's certificate with the same name and key, and other dates."""
+    old = authority.certificate
+    builder = unsigned(old.subject, old.subject, old.public_key(), life)  # type: ignore[arg-type]
+    return builder.sign(authority.pair.key, hashes.SHA256())
 
 
 def test_a_name_denied_for_good_gets_nothing_more(alice: PeerCertificate) -> None:

@@ -1,5 +1,6 @@
 """Files that hold keys."""
 
+import fcntl
 import os
 import stat
 from pathlib import Path
@@ -103,19 +104,130 @@ def test_what_is_no_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(CertificateProblem, match="deep/inside: cannot be made: Not a directory"):
         files.make_folder(path / "deep" / "inside")
     with (
-        pytest.raises(CertificateProblem, match="file: cannot be opened as a folder"),
+        pytest.raises(CertificateProblem, match=r"file/\.lock: cannot be opened: Not a directory"),
         files.locked_folder(path),
     ):
         pytest.fail("entered")
 
 
 def test_a_folder_is_locked_for_one_at_a_time(tmp_path: Path) -> None:
-    import fcntl
-
-    descriptor = os.open(tmp_path, os.O_RDONLY)
-    try:
-        with files.locked_folder(tmp_path), pytest.raises(BlockingIOError):
+    with files.locked_folder(tmp_path):
+        descriptor = os.open(tmp_path / files.LOCK, os.O_RDWR)
+        with pytest.raises(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     finally:
         os.close(descriptor)
+
+
+def test_what_is_locked_is_a_file_open_for_writing_for_which_nfs_carries_a_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked: list[tuple[bool, int]] = []
+
+    def flock(descriptor: int, operation: int) -> None:
+        access = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE
+        locked.append((stat.S_ISREG(os.fstat(descriptor).st_mode), access))
+
+    monkeypatch.setattr(files.fcntl, "flock", flock)
+    for _ in range(2):
+        with files.locked_folder(tmp_path):
+            pass
+    assert locked == [(True, os.O_RDWR)] * 2
+
+
+def test_a_file_system_that_locks_nothing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(files.fcntl, "flock", flock)
+    with (
+        pytest.raises(CertificateProblem, match=r"\.lock: cannot be locked: No locks available"),
+        files.locked_folder(tmp_path),
+    ):
+        pytest.fail("entered")
+
+
+# Two users -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("folder_mode", "lock_mode"), [(0o700, 0o600), (0o770, 0o660), (0o755, 0o644)])
+def test_whoever_may_write_to_a_folder_may_wait_for_it(
+    tmp_path: Path, folder_mode: int, lock_mode: int
+) -> None:
+    tmp_path.chmod(folder_mode)
+    old = os.umask(0o077)
+    try:
+        with files.locked_folder(tmp_path):
+            assert mode(tmp_path / files.LOCK) == lock_mode
+    finally:
+        os.umask(old)
+
+
+@pytest.mark.parametrize("write", [files.create_file, files.replace_file])
+def test_what_others_are_to_read_they_can_read_whatever_the_umask(write: object, tmp_path: Path) -> None:
+    old = os.umask(0o077)
+    try:
+        write(tmp_path / "list", b"public", files.PUBLIC)  # type: ignore[operator]
+    finally:
+        os.umask(old)
+    assert mode(tmp_path / "list") == 0o644
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """To whom files were given, by somebody else than who runs the test."""
+    given: list[tuple[int, int]] = []
+    fstat = os.fstat
+
+    def of_another(descriptor: int) -> os.stat_result:
+        found = list(fstat(descriptor))
+        found[stat.ST_UID] += 1
+        return os.stat_result(found)
+
+    monkeypatch.setattr(files.os, "fstat", of_another)
+    monkeypatch.setattr(files.os, "fchown", lambda _, user, group: given.append((user, group)))
+    return given
+
+
+def test_a_file_stays_its_owner_s_when_another_user_replaces_it(
+    tmp_path: Path, given: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else `token create` by root would lock the stub out of its join tokens."""
+    path = tmp_path / "tokens"
+    owner = tmp_path.stat()
+    files.replace_file(path, b"new", files.PRIVATE)
+    assert given == [(owner.st_uid, owner.st_gid)], "a new file is the folder's owner's"
+    lstat = Path.lstat
+
+    def of_the_stub(own: Path) -> os.stat_result:
+        found = list(lstat(own))
+        found[stat.ST_UID], found[stat.ST_GID] = 65532, 65533
+        return os.stat_result(found)
+
+    monkeypatch.setattr(Path, "lstat", of_the_stub)
+    files.replace_file(path, b"next", files.PRIVATE)
+    assert given[1:] == [(65532, 65533)]
+    tmp_path.chmod(0o1777)
+    files.replace_file(path, b"last", files.PRIVATE)
+    assert given[2:] == [(owner.st_uid, owner.st_gid)], "anybody may have put the one before there"
+
+
+def test_a_lock_that_another_user_made_is_the_folder_s_owner_s(
+    tmp_path: Path, given: list[tuple[int, int]]
+) -> None:
+    for _ in range(2):
+        with files.locked_folder(tmp_path):
+            assert given == [(tmp_path.stat().st_uid, tmp_path.stat().st_gid)]
+
+
+def test_who_may_not_give_a_file_away_keeps_it(
+    tmp_path: Path, given: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(files.os, "fchown", refuse)
+    files.replace_file(tmp_path / "key", b"secret", files.PRIVATE)
+    assert (tmp_path / "key").read_bytes() == b"secret"

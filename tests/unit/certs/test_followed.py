@@ -91,6 +91,42 @@ def test_a_file_that_was_never_there_is_not_missed_and_found_when_it_comes(numbe
     assert followed.current(10.0) == 4
 
 
+def test_a_file_that_comes_later_and_cannot_be_read_is_missed(
+    number: Number, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a deny list that another user has written: nobody would be denied, and nobody would know."""
+    number.path.unlink()
+    followed = follow(number)
+    assert followed.current(5.0) == 0
+    number.path.write_text("4")
+
+    def refuse(path: Path, *_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch, caplog.at_level(logging.ERROR):
+        patch.setattr(Path, "open", refuse)
+        assert followed.current(10.0) == 0
+    assert followed.problem == f"{number.path}: Permission denied"
+    assert [record.reason for record in caplog.records] == [followed.problem]  # type: ignore[attr-defined]
+    assert followed.current(15.0) == 4
+    assert followed.problem is None
+
+
+def test_a_file_in_a_folder_that_cannot_be_entered_is_missed(
+    number: Number, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number.path.unlink()
+    followed = follow(number)
+
+    def refuse(path: Path, *_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Path, "stat", refuse)
+    followed.current(5.0)
+    assert followed.problem == f"{number.path}: Permission denied"
+
+
 def test_a_swapped_link_is_a_change(number: Number, tmp_path: Path) -> None:
     """A Kubernetes Secret changes by a link two folders up; neither the name nor the inode of the file itself changes."""
     for name, text in (("one", "1"), ("two", "2")):

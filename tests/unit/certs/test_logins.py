@@ -1,11 +1,13 @@
 """Certificates between two runs of kubectl, and when they are replaced."""
 
+import fcntl
 import stat
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from certs import files
 from certs.errors import CertificateProblem
 from certs.lifetime import utc_now
 from certs.logins import LoginCache, embedded_pair
@@ -29,9 +31,21 @@ def test_what_is_written_is_read_again(tmp_path: Path, pair: KeyPair) -> None:
         kept = cache.read()
     assert kept is not None
     assert (kept.certificate_pem, kept.key_pem) == (pair.certificate_pem, pair.key_pem)
-    (file,) = (tmp_path / "cache").iterdir()
+    (file,) = (tmp_path / "cache").glob("*.pem")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+
+
+def test_a_way_waits_for_nobody_but_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flock = files.fcntl.flock
+    monkeypatch.setattr(files.fcntl, "flock", lambda descriptor, how: flock(descriptor, how | fcntl.LOCK_NB))
+    with (
+        LoginCache(tmp_path, "a way").locked(),
+        LoginCache(tmp_path, "another way").locked(),
+        pytest.raises(CertificateProblem, match="cannot be locked"),
+        LoginCache(tmp_path, "a way").locked(),
+    ):
+        pytest.fail("entered twice")
 
 
 def test_another_way_of_signing_in_has_a_certificate_of_its_own(tmp_path: Path, pair: KeyPair) -> None:
@@ -52,10 +66,13 @@ def test_expired_certificates_of_other_ways_are_dropped(
 ) -> None:
     (tmp_path / "other.pem").write_text("not ours")
     for way, days in (("old", 1), ("broken", 1), ("young", 9)):
-        LoginCache(tmp_path, way).write(installation.user(days=days), NOW)
-    LoginCache(tmp_path, "new").write(pair, NOW + 2 * DAY)
+        with LoginCache(tmp_path, way).locked():
+            LoginCache(tmp_path, way).write(installation.user(days=days), NOW)
+    with LoginCache(tmp_path, "new").locked():
+        LoginCache(tmp_path, "new").write(pair, NOW + 2 * DAY)
     left = [way for way in ("old", "young", "new") if LoginCache(tmp_path, way).read() is not None]
     assert left == ["young", "new"]
+    assert len(list(tmp_path.glob("*.lock"))) == 2
     assert (tmp_path / "other.pem").exists()
 
 

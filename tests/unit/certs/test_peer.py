@@ -44,7 +44,7 @@ def agent_with(authority: Authority, *uris: str) -> bytes:
 
 
 def test_a_user_s_certificate_is_read_whole(installation: Installation, reader: PeerReader) -> None:
-    pair = installation.user("alice", ("ops", "devs"))
+    pair = installation.user("alice", ("ops", "devs"), until=None)
     authority = installation.store.authority("user-ca").certificate
     peer = reader.read(der(pair))
     assert peer == PeerCertificate(
@@ -60,8 +60,10 @@ def test_a_user_s_certificate_is_read_whole(installation: Installation, reader: 
         for_clients=True,
         authority=authority.fingerprint(hashes.SHA256()).hex(),
         signed_part=hashlib.sha256(pair.certificate.tbs_certificate_bytes).hexdigest(),
+        own_not_before=pair.certificate.not_valid_before_utc.timestamp(),
     )
     assert user_names(peer) == ("alice", ("ops", "devs"))
+    assert abs(peer.issued - time.time()) < 60
 
 
 def test_an_agent_s_certificate_names_its_cluster(agents: Authority, reader: PeerReader) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from certs import files
 from certs.authority import lifetime_of
-from certs.denied import deny, for_good, new_denial
+from certs.denied import DENIED, DenyList, deny, for_good, new_denial, read_denials
 from certs.errors import CertificateProblem, FileMissing, NameDenied
 from certs.lifetime import utc_now
 from certs.names import AUTHORITIES
@@ -23,7 +23,7 @@ from tests.unit.certs.installation import Installation, lasting
 def test_the_layout_is_one_pair_per_name(installation: Installation) -> None:
     stems = {"server-ca", "user-ca", "agent-ca", "server", "agent-dev", "user-alice"}
     expected = {f"{stem}.{ending}" for stem in stems for ending in ("crt", "key")}
-    assert set(os.listdir(installation.store.folder)) == expected
+    assert set(os.listdir(installation.store.folder)) == expected | {DENIED, files.LOCK}
 
 
 def test_every_key_is_its_owner_s_alone(installation: Installation) -> None:
@@ -37,6 +37,18 @@ def test_authorities_that_exist_are_kept(fresh: Installation) -> None:
     written = fresh.store.make_authorities(utc_now())
     assert [(row.name, row.made) for row in written] == [(name, False) for name in AUTHORITIES]
     assert {path.name: path.read_bytes() for path in fresh.store.folder.iterdir()} == before
+
+
+def test_a_deny_list_is_there_from_the_start_and_one_with_entries_is_kept(fresh: Installation) -> None:
+    folder = fresh.store.folder
+    assert read_denials(folder / DENIED) == []
+    listed = DenyList(folder, interval_seconds=0.0)
+    assert (listed.current().entries, listed.problem) == ((), None)
+    denial = new_denial("user", "alice", utc_now())
+    deny(folder, [denial])
+    fresh.store.make_authorities(utc_now())
+    assert [entry.id for entry in read_denials(folder / DENIED)] == [denial.id]
+    assert [entry.id for entry in listed.current().entries] == [denial.id]
 
 
 def test_only_the_missing_authority_is_made(fresh: Installation) -> None:
@@ -72,7 +84,7 @@ def test_nobody_else_writes_meanwhile(tmp_path: Path, monkeypatch: pytest.Monkey
     written: list[str] = []
 
     def under_lock(write: Callable[[Path, bytes, int], None], path: Path, content: bytes, mode: int) -> None:
-        descriptor = os.open(path.parent, os.O_RDONLY)
+        descriptor = os.open(path.parent / files.LOCK, os.O_RDWR)
         try:
             with pytest.raises(BlockingIOError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -86,7 +98,7 @@ def test_nobody_else_writes_meanwhile(tmp_path: Path, monkeypatch: pytest.Monkey
     store = CertificateStore(tmp_path)
     store.make_authorities(utc_now())
     store.issue_agent("dev", lasting())
-    assert len(written) == 8
+    assert len(written) == 9
 
 
 def test_issuing_again_replaces_the_pair(fresh: Installation) -> None:
@@ -132,7 +144,7 @@ def test_a_crash_between_two_files_leaves_no_authority_without_key(
         patch.setattr(os, "link", crash_at_certificate)
         with pytest.raises(CertificateProblem, match="Input/output error"):
             CertificateStore(tmp_path).make_authorities(utc_now())
-    assert os.listdir(tmp_path) == ["server-ca.key"]
+    assert set(os.listdir(tmp_path)) == {"server-ca.key", files.LOCK}
     with pytest.raises(CertificateProblem, match=r"server-ca\.key: its certificate"):
         CertificateStore(tmp_path).make_authorities(utc_now())
 

@@ -44,7 +44,8 @@ def test_all_that_an_installation_needs_is_made_unattended(folder: Path, capsys:
     ):
         assert main(["certs", *words, "--dir", str(folder)]) == 0
     stems = {"server-ca", "user-ca", "agent-ca", "server", "agent-bench", "user-alice"}
-    assert set(os.listdir(folder)) == {f"{stem}.{end}" for stem in stems for end in ("crt", "key")}
+    pairs = {f"{stem}.{end}" for stem in stems for end in ("crt", "key")}
+    assert set(os.listdir(folder)) == pairs | {"denied.json", ".lock"}
     assert agent_cluster(peer_of(folder, "agent-bench")) == "bench"
     assert user_names(peer_of(folder, "user-alice")) == ("alice", ("devs",))
     assert capsys.readouterr().err == ""

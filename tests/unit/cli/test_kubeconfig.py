@@ -143,7 +143,19 @@ def test_a_kubeconfig_that_renews_itself_has_its_first_certificate_in_the_plugin
     ((name, value),) = plugin.environment
     first = embedded_pair(name, base64.b64decode(value)).certificate
     assert first.subject.rfc4514_string() == "CN=alice,O=devs"
+    assert login_uris(first) == 1
+    assert kubeconfig(ca, "-o", str(tmp_path / "plain")) == 0
+    assert login_uris(leaf(tmp_path / "plain")) == 0, "its holder's rights end with it"
     assert found.certificate is None
+
+
+def login_uris(certificate: x509.Certificate) -> int:
+    """How often it says that it may be shown for another one."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return 0
+    return sum(name.value.startswith("cluster-tunnel://login/") for name in names)
 
 
 def test_a_kubeconfig_for_single_sign_on_names_nobody_and_holds_no_secret(

@@ -3,6 +3,8 @@
 import base64
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,15 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from certs import files
 from certs.call import Answer
+from certs.issue import issue_user
 from certs.kubeconfig import LOGIN_CERTIFICATE
-from certs.lifetime import utc_now
+from certs.lifetime import Lifetime, utc_now
+from certs.logins import LoginCache
 from certs.pem import KeyPair, PemText, read_pair
 from certs.signed import LOGIN
-from tests.unit.certs.installation import Installation, der, write_pair
+from tests.unit.certs.installation import FAR, Installation, der, write_pair
 from tests.unit.stub.signing.desk import Desk
 from tunnel.cli import login as module
 from tunnel.cli import signin
@@ -128,7 +133,7 @@ def test_then_it_renews_itself_and_is_kept_for_the_next_run(scene: Scene, capsys
     first = leaf(login(capsys))
     assert first != pair.certificate
     assert first.subject.rfc4514_string() == "CN=alice,O=devs"
-    scene._patch.setattr(SignIn, "_newest", lambda self: self.cache.read())
+    scene._patch.setattr(SignIn, "_best", lambda self, now: self.cache.read())
     assert leaf(login(capsys)) == first
     assert len(scene.calls) == 1
     assert (scene.calls[0].stub.host, scene.calls[0].stub.port) == ("stub.example.com", 8443)
@@ -192,7 +197,46 @@ def test_another_kubeconfig_has_another_certificate(scene: Scene, capsys: Output
         scene._patch.setattr(signin, "is_fresh", lambda each, now: False)
         found.append(leaf(login(capsys)).subject.rfc4514_string())
     assert found == ["CN=alice", "CN=bob"]
-    assert len(list((scene.cache / "cluster-tunnel").iterdir())) == 2
+    assert len(list((scene.cache / "cluster-tunnel").glob("*.pem"))) == 2
+
+
+def test_a_first_certificate_that_outlives_the_next_ones_is_renewed_once(
+    scene: Scene, capsys: Output
+) -> None:
+    """As `kubeconfig --login --ttl 30d` from its 20th day on: the next ones last 12 hours, and are fresh."""
+    authority = scene.installation.store.authority("user-ca")
+    now = utc_now()
+    life = Lifetime(now - timedelta(days=21), now + timedelta(days=9))
+    scene.given(issue_user(authority, "alice", [], life, renewable_until=FAR))
+    found = [leaf(login(capsys)) for _ in range(5)]
+    assert len(scene.calls) == 1
+    assert len(set(found)) == 1
+    assert found[0].not_valid_after_utc < life.not_after
+
+
+def test_a_fresh_certificate_waits_for_nobody(
+    scene: Scene, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.given(aged(scene, 0.1))
+    monkeypatch.setattr(files.fcntl, "flock", lambda *_: pytest.fail("somebody else was waited for"))
+    login(capsys)
+
+
+def test_who_waited_takes_what_the_other_one_got(
+    scene: Scene, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.given(aged(scene, 0.9))
+    other, locked = scene.installation.user("alice", days=9), LoginCache.locked
+
+    @contextmanager
+    def signed_in_by_another(cache: LoginCache) -> Iterator[None]:
+        with locked(cache):
+            cache.write(other, utc_now())
+            yield
+
+    monkeypatch.setattr(LoginCache, "locked", signed_in_by_another)
+    assert leaf(login(capsys)) == other.certificate
+    assert scene.calls == []
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ def test_whatever_names_it_is_refused_from_now_on_and_nothing_else(
     assert certs(installation, "revoke", *words) == 0
     output = capsys.readouterr()
     assert output.out.startswith("revoked  ")
+    assert f"stubs whose --ca-dir is {installation.store.folder} hear of it" in output.err
     assert ("renewed from it have other serials" in output.err) == (words[0][:6] not in ("--user", "--agen"))
     assert [stem for stem in ("user-alice", "agent-dev") if refused(installation, stem)] == [who]
 

@@ -134,9 +134,17 @@ async def test_an_address_that_asks_too_often_is_told_to_wait(installation: Inst
     desk = Desk(installation, signing_attempts=2)
     assert [(await desk.join("x")).status for _ in range(3)] == [400, 400, 429]
     assert [event.code for event in desk.book.events] == [400, 400, 429]
-    reply = await desk.ask("/.cluster-tunnel/ca", method="GET")
+    reply = await desk.join("x")
     assert (reply.status, reply.fields["Retry-After"]) == (429, "30")
     assert (await desk.join("x", address="192.0.2.2")).status == 400
+
+
+async def test_who_asks_for_the_authority_has_as_many_joins_left(installation: Installation) -> None:
+    """An agent asks for it before each: it must not cost half of the attempts, and must be bounded itself."""
+    desk = Desk(installation, signing_attempts=2)
+    asked = [(await desk.ask("/.cluster-tunnel/ca", method="GET")).status for _ in range(3)]
+    assert asked == [200, 200, 429]
+    assert [(await desk.join("x")).status for _ in range(3)] == [400, 400, 429]
 
 
 def test_attempts_come_back_evenly() -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from stub.signing.oidc import (
     AGAIN_SECONDS,
     DISCOVERY,
     KEYS_SECONDS,
+    RETRY_SECONDS,
     FetchFailed,
     Issuer,
     OidcRules,
@@ -86,9 +89,56 @@ async def test_keys_are_found_once_and_kept_for_an_hour(provider: Provider, cloc
     for _ in range(3):
         await issuer.identity(KEY.sign(claims()))
     assert provider.asked == [URL + DISCOVERY, "https://issuer.test/keys"]
-    clock.now += KEYS_SECONDS + 1
-    await issuer.identity(KEY.sign(claims()))
-    assert len(provider.asked) == 4
+
+
+@asynccontextmanager
+async def keeping(
+    issuer: Issuer, clock: Monotonic, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[list[float]]:
+    """Keep its keys while the block runs; yields how long was slept, in no time but for the last."""
+    slept: list[float] = []
+    sleep = asyncio.sleep
+
+    async def advance(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 4:
+            await asyncio.Event().wait()
+        clock.now += seconds
+        await sleep(0)
+
+    monkeypatch.setattr(module.asyncio, "sleep", lambda seconds: advance(seconds) if seconds else sleep(0))
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(issuer.keep_keys())
+        try:
+            yield slept
+        finally:
+            task.cancel()
+
+
+async def test_keys_are_renewed_every_hour_whether_somebody_signs_in_or_not(
+    provider: Provider, clock: Monotonic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issuer = Issuer(RULES, provider.fetch)
+    async with keeping(issuer, clock, monkeypatch) as slept:
+        await settle()
+    assert slept == [KEYS_SECONDS] * 4
+    assert len(provider.asked) == 8
+    assert (await issuer.identity(KEY.sign(claims()))).user == "oidc:alice"
+    assert len(provider.asked) == 8
+
+
+async def test_an_issuer_that_is_away_is_asked_again_each_minute_whatever_goes_wrong(
+    provider: Provider, clock: Monotonic, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    del provider.documents[URL + DISCOVERY]  # a defect: KeyError
+    async with keeping(Issuer(RULES, provider.fetch), clock, monkeypatch) as slept:
+        await settle()
+    assert slept == [RETRY_SECONDS] * 4
+    assert "an issuer's keys cannot be kept" in caplog.text
+    provider.failure = "no answer"
+    async with keeping(Issuer(RULES, provider.fetch), clock, monkeypatch) as slept:
+        await settle()
+    assert slept == [RETRY_SECONDS] * 4
 
 
 async def test_a_new_key_is_taken_up_when_a_token_names_it(provider: Provider, clock: Monotonic) -> None:
@@ -132,7 +182,38 @@ async def test_an_issuer_that_does_not_answer_leaves_the_keys_in_force(
     await issuer.identity(KEY.sign(claims()))
     provider.failure = "no answer"
     clock.now += KEYS_SECONDS + 1
+    await issuer._keys.refresh()
     assert (await issuer.identity(KEY.sign(claims()))).user == "oidc:alice"
+
+
+async def test_nobody_who_has_a_key_at_hand_waits_for_an_issuer_that_hangs(
+    provider: Provider, clock: Monotonic
+) -> None:
+    issuer = Issuer(RULES, provider.fetch)
+    await issuer.identity(KEY.sign(claims()))
+    provider.held = asyncio.Event()
+    clock.now += KEYS_SECONDS + 1
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(issuer._keys.refresh())
+        signing_in = [tasks.create_task(issuer.identity(KEY.sign(claims()))) for _ in range(6)]
+        await settle()
+        assert [task.done() for task in signing_in] == [True] * 6
+        provider.held.set()
+
+
+async def test_who_waited_for_a_long_question_does_not_ask_it_anew(
+    provider: Provider, clock: Monotonic
+) -> None:
+    """Six who came together would wait six times as long, one behind the other."""
+    provider.failure, provider.held = "no answer", asyncio.Event()
+    issuer = Issuer(RULES, provider.fetch)
+    asking = [asyncio.ensure_future(issuer.identity(KEY.sign(claims()))) for _ in range(6)]
+    await settle()
+    clock.now += 2 * AGAIN_SECONDS
+    provider.held.set()
+    outcomes = await asyncio.gather(*asking, return_exceptions=True)
+    assert [type(each) for each in outcomes] == [Unavailable] * 6
+    assert len(provider.asked) == 1
 
 
 async def test_without_keys_nobody_is_let_in_and_the_issuer_is_asked_again_later(

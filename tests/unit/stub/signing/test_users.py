@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import cast
 
@@ -22,7 +23,7 @@ from stub.signing import users as module
 from stub.signing.call import SigningCall
 from stub.signing.event import SigningEvent
 from stub.signing.oidc import Issuer
-from tests.unit.certs.installation import DAY, Installation, der_of, lasting
+from tests.unit.certs.installation import DAY, Installation, der, der_of, lasting
 from tests.unit.stub.signing.desk import Desk
 from tunnel.core.identity import Identity
 
@@ -34,7 +35,7 @@ def pair_of(reply_certificate: object, key: object) -> KeyPair:
 
 
 async def test_a_certificate_gives_a_short_lived_one_with_the_same_names(desk: Desk) -> None:
-    reply = await desk.login(desk.installation.store.files("user-alice").read())
+    reply = await desk.login(desk.installation.user("alice", ("devs", "ops")))
     peer = desk.standing.read(reply.der)
     assert user_names(peer) == ("alice", ("devs", "ops"))
     assert reply.certificate.public_key() == desk.key.public_key()
@@ -73,6 +74,29 @@ async def test_renewing_ends_a_fixed_time_behind_the_first_certificate(
     refused = await desk.login(pair_of(late, key))
     assert refused.status == 401
     assert "could renew itself until 2 h ago; sign in anew" in refused.message
+
+
+async def test_a_certificate_that_was_made_for_no_login_gives_no_other(desk: Desk) -> None:
+    """Its holder was given its rights until it ends, as by `kubeconfig` without `--login` or `certs user`."""
+    store = desk.installation.store
+    for pair in (store.user_pair("alice", [], lasting()), store.files("user-alice").read()):
+        reply = await desk.login(pair)
+        assert (reply.status, "was not made for signing in" in reply.message) == (403, True)
+        assert desk.event.code == 403
+    assert (await desk.login(store.user_pair("alice", [], lasting(), for_login=True))).status == 200
+
+
+async def test_an_authority_s_new_certificate_lets_nothing_renew_itself_longer(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = desk.installation.user("alice", days=200)
+    peer = replace(desk.standing.read(der(pair)), not_before=time.time() + 40 * 86400)
+    monkeypatch.setattr(desk.standing.peers, "read", lambda _: peer)
+    monkeypatch.setattr(desk.standing, "problem", lambda _: None)
+    later = time.time() + 31 * 86400
+    monkeypatch.setattr(module.time, "time", lambda: later)
+    reply = await desk.login(pair)
+    assert (reply.status, "could renew itself until" in reply.message) == (401, True)
 
 
 async def test_renewing_by_certificate_can_be_switched_off(installation: Installation) -> None:
