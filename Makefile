@@ -61,13 +61,17 @@ e2e: $(VENV)/.dev ## run the scenarios on the real cluster of KUBECONFIG=...
 bench: $(VENV)/.dev ## measure speed and memory, and publish the figures in docs
 	$(BIN)/python -m tests.bench $(ARGS)
 
-lock: $(VENV)/.dev ## write requirements.lock anew from pyproject.toml
+lock: $(VENV)/.dev ## write both lock files anew from pyproject.toml
 	$(BIN)/pip install --quiet pip-tools
 	$(BIN)/pip-compile --quiet --upgrade --extra dev --generate-hashes --strip-extras --no-header \
 		--no-emit-index-url --no-emit-find-links --output-file $(VENV)/lock.txt pyproject.toml
 	@# The extra `simulator` within `dev` is this project itself, whose line would hold a path of this machine.
 	{ echo '# Every package of .[dev], for Python 3.11 to 3.13, with the hashes of its files. Made by `make lock`; not edited by hand.'; \
 		awk '/^cluster-tunnel @/ {own = 1; next} own && /^ / {next} /^# WARNING/ {skip = 1} {own = 0} /^[^#]/ {skip = 0} !skip' $(VENV)/lock.txt; } > requirements.lock
+	$(BIN)/pip-compile --quiet --upgrade --only-build-deps --build-deps-for wheel --generate-hashes --strip-extras --no-header \
+		--no-emit-index-url --no-emit-find-links --output-file $(VENV)/lock-build.txt pyproject.toml
+	{ echo '# What makes the wheel of this project, with the hashes of its files. Made by `make lock`; not edited by hand.'; \
+		cat $(VENV)/lock-build.txt; } > requirements-build.lock
 
 clean: ## remove .venv, caches and what was built; .cluster-tunnel, which holds keys, stays
 	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

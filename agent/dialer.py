@@ -14,13 +14,14 @@ from agent.dialling.failures import DialFailures
 from agent.dialling.road import Endpoint, Road
 from agent.dialling.roster import Roster
 from agent.dialling.session import FiledSession, Outcome
-from agent.enrolment_parts import AgentTls, follow_tls, make_enrolment
+from agent.enrolment_parts import AgentTls, follow_tls
 from agent.facts.apiserver import Apiserver
 from agent.facts.collector import Collector
 from agent.facts.probe import Probe
 from agent.facts.vitals import Vitals
 from agent.measures import AgentMeasures
 from agent.modes import make_inspection, shown_credential
+from agent.preparation import Preparation, Prepared
 from agent.session import Fence
 from agent.settings import AgentSettings
 from agent.upstream.pool import UpstreamPool
@@ -131,7 +132,7 @@ class Agent:
             str(endpoint),
             self._audit,
         )
-        session.file_in(self.roster, tls)
+        session.file_in(self.roster, endpoint.server_name, tls)
         self._sessions.add(session)
         return session
 
@@ -142,6 +143,8 @@ class Agent:
 
         return FiledChannels(
             self.roster,
+            endpoint.server_name,
+            tls,
             stub,
             dial,
             self._tasks,
@@ -222,13 +225,39 @@ async def _finish(session: FiledSession) -> None:
         await session.channels.finish(SHUTTING_DOWN)
 
 
-async def _start_admin(agent: Agent, settings: AgentSettings) -> "AdminListener | None":
+class _Shown:
+    """What operators are shown: how far the preparation is, and then the agent.
+
+    Args:
+        preparation: of the agent that is not there yet.
+    """
+
+    def __init__(self, preparation: Preparation) -> None:
+        self._preparation = preparation
+        self._agent: Agent | None = None
+        self._measures: AgentMeasures | None = None
+
+    def made(self, agent: Agent) -> None:
+        """There is an agent."""
+        self._agent = agent
+        self._measures = AgentMeasures(agent)
+
+    def problem(self) -> str | None:
+        if self._agent is not None:
+            return self._agent.problem()
+        return self._preparation.problem() or "starting"
+
+    def metrics(self) -> bytes:
+        return b"" if self._measures is None else self._measures.render()
+
+
+async def _start_admin(shown: _Shown, settings: AgentSettings) -> "AdminListener | None":
     if settings.admin_listen is None:
         return None
     # aiohttp takes 12 MiB, which an agent without these endpoints does not need.
     from tunnel.aio.admin import AdminListener
 
-    admin = AdminListener(agent.problem, AgentMeasures(agent).render)
+    admin = AdminListener(shown.problem, shown.metrics)
     await admin.start(settings.admin_listen)
     return admin
 
@@ -261,21 +290,43 @@ async def run(
     Cancelling it ends the agent at once.
     """
     target = target_of(settings)
-    if target.credential.can_renew:
-        await target.credential.renew()
-    enrolment = make_enrolment(settings, target)
-    if enrolment is not None:
-        settings = await enrolment.enrol()
+    preparation = Preparation(settings, target)
+    shown = _Shown(preparation)
+    admin = await _start_admin(shown, settings)
+
+    def serving(agent: Agent) -> None:
+        shown.made(agent)
+        made(agent)
+
+    try:
+        prepared = await preparation.run(stopping)
+        if prepared is None:
+            _log.info("stopped before it had a certificate")
+            return
+        await _serve(prepared, target, stopping, hurry or asyncio.Event(), serving, drained)
+    finally:
+        if admin is not None:
+            await admin.stop()
+
+
+async def _serve(
+    prepared: Prepared,
+    target: UpstreamTarget,
+    stopping: asyncio.Event,
+    hurry: asyncio.Event,
+    made: Callable[[Agent], None],
+    drained: Callable[[Agent], None],
+) -> None:
+    settings = prepared.settings
     try:
         async with asyncio.TaskGroup() as tasks:
-            if enrolment is not None:
-                tasks.create_task(enrolment.keep_renewed(), name="renew the certificate")
+            if prepared.enrolment is not None:
+                tasks.create_task(prepared.enrolment.keep_renewed(), name="renew the certificate")
             agent = Agent(settings, target, tasks)
-            admin = await _start_admin(agent, settings)
             tasks.create_task(agent.follow_certificate(), name="follow the certificate")
             tasks.create_task(agent.observe(), name="observe the cluster")
             tasks.create_task(keep_returning(), name="return memory")
-            tasks.create_task(_hurry_when_told(agent, hurry or asyncio.Event()), name="hurry when told")
+            tasks.create_task(_hurry_when_told(agent, hurry), name="hurry when told")
             for address in settings.stub:
                 tasks.create_task(agent.serve_stub(address), name=f"serve {address}")
             made(agent)
@@ -286,8 +337,6 @@ async def run(
                     drained(agent)
             finally:
                 agent.stop()
-                if admin is not None:
-                    await admin.stop()
             raise Stopped
     except* Stopped:
         _log.info("stopped")

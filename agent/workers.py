@@ -4,14 +4,12 @@ every worker of every stub."""
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from agent.dialer import Agent, run
-from agent.enrolment import Enrolment
-from agent.enrolment_parts import make_enrolment
 from agent.measures import PREFIX, AgentMeasures
+from agent.preparation import Preparation, Prepared
 from agent.settings import AgentSettings
 from agent.upstream.target import target_of
 from tunnel.aio.control import control_socket
@@ -78,6 +76,17 @@ async def serve_worker(settings: AgentSettings, seat: Seat, stopping: asyncio.Ev
 # The parent --------------------------------------------------------------------------------------
 
 
+@dataclass(slots=True)
+class _Entry:
+    """What each worker's process runs; its settings are whole only when the agent has joined."""
+
+    main: WorkerMain
+    settings: AgentSettings
+
+    def __call__(self, seat: Seat) -> object:
+        return self.main(self.settings, seat)
+
+
 async def serve_with_workers(
     settings: AgentSettings, main: WorkerMain, stopping: asyncio.Event, hurry: asyncio.Event
 ) -> None:
@@ -94,62 +103,68 @@ async def serve_with_workers(
 
     Cancelling it ends the agent at once.
     """
-    enrolment = await _enrolment(settings)
-    if enrolment is not None:
-        settings = await enrolment.enrol()
-    supervisor = Supervisor(settings.workers, partial(main, settings))
+    entry = _Entry(main, settings)
+    preparation = None if settings.state is None else Preparation(settings, target_of(settings))
+    supervisor = Supervisor(settings.workers, entry)
+
+    def problem() -> str | None:
+        if stopping.is_set():
+            return "draining"
+        return (preparation and preparation.problem()) or supervisor.problem()
+
+    admin = await _start_admin(supervisor, settings, problem)
     try:
-        async with asyncio.TaskGroup() as tasks:
-            others = [tasks.create_task(_pass_on(supervisor, hurry), name="pass on hurry")]
-            others.append(tasks.create_task(supervisor.stop_when_failed(stopping), name="watch workers"))
-            if enrolment is not None:
-                others.append(tasks.create_task(enrolment.keep_renewed(), name="renew the certificate"))
-            await _serve(supervisor, settings, stopping, tasks)
-            for each in others:
-                each.cancel()
-    except ExceptionGroup as group:
-        raise group.exceptions[0] from None
+        prepared = Prepared(settings, None) if preparation is None else await preparation.run(stopping)
+        if prepared is None:
+            _log.info("stopped before it had a certificate")
+            return
+        entry.settings = prepared.settings
+        await _keep_serving(supervisor, prepared, stopping, hurry)
+    finally:
+        if admin is not None:
+            await admin.stop()
     if supervisor.failure is not None:
         raise supervisor.failure
 
 
-async def _enrolment(settings: AgentSettings) -> Enrolment | None:
-    if settings.state is None:
-        return None
-    target = target_of(settings)
-    if target.credential.can_renew:
-        await target.credential.renew()
-    return make_enrolment(settings, target)
-
-
-async def _serve(
-    supervisor: Supervisor, settings: AgentSettings, stopping: asyncio.Event, tasks: asyncio.TaskGroup
-) -> None:
-    admin = await _start_admin(supervisor, settings, stopping)
-    try:
-        if await supervisor.start(tasks, stopping):
-            _log.info("all workers serve", extra={"workers": settings.workers})
-        async with control_socket(settings.control, stopping, lambda: supervisor.running):
-            await stopping.wait()
-            await supervisor.drain(settings.drain_grace)
-    finally:
-        if admin is not None:
-            await admin.stop()
-
-
 async def _start_admin(
-    supervisor: Supervisor, settings: AgentSettings, stopping: asyncio.Event
+    supervisor: Supervisor, settings: AgentSettings, problem: Callable[[], str | None]
 ) -> "SupervisorEndpoints | None":
     if settings.admin_listen is None:
         return None
     from tunnel.aio.workers.admin import SupervisorEndpoints  # aiohttp takes 12 MiB
 
-    def problem() -> str | None:
-        return "draining" if stopping.is_set() else supervisor.problem()
-
     admin = SupervisorEndpoints(supervisor, problem, PREFIX)
     await admin.start(settings.admin_listen)
     return admin
+
+
+async def _keep_serving(
+    supervisor: Supervisor, prepared: Prepared, stopping: asyncio.Event, hurry: asyncio.Event
+) -> None:
+    """Run the workers until `stopping` is set, and drain them then."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            others = [tasks.create_task(_pass_on(supervisor, hurry), name="pass on hurry")]
+            others.append(tasks.create_task(supervisor.stop_when_failed(stopping), name="watch workers"))
+            if prepared.enrolment is not None:
+                renewing = prepared.enrolment.keep_renewed()
+                others.append(tasks.create_task(renewing, name="renew the certificate"))
+            await _serve(supervisor, prepared.settings, stopping, tasks)
+            for each in others:
+                each.cancel()
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
+
+
+async def _serve(
+    supervisor: Supervisor, settings: AgentSettings, stopping: asyncio.Event, tasks: asyncio.TaskGroup
+) -> None:
+    if await supervisor.start(tasks, stopping):
+        _log.info("all workers serve", extra={"workers": settings.workers})
+    async with control_socket(settings.control, stopping, lambda: supervisor.running):
+        await stopping.wait()
+        await supervisor.drain(settings.drain_grace)
 
 
 async def _pass_on(supervisor: Supervisor, hurry: asyncio.Event) -> None:

@@ -89,6 +89,7 @@ class Surroundings:
         on_event: called with each event; must not raise.
         defers: whether others had better lead; a free lease is left to them for `ElectionTiming.deference_seconds`.
         on_deadline: called with `Elector.deadline` whenever it may have changed, before anything else happens; must not raise.
+        on_record: called whenever the store or its watch has told the record, which `Elector.record` then is; must not raise.
     """
 
     clock: Callable[[], float] = boottime
@@ -97,6 +98,7 @@ class Surroundings:
     on_event: Callable[[ElectionEvent], None] = log_event
     defers: Callable[[], bool] = lambda: False
     on_deadline: Callable[[float | None], None] = lambda deadline: None
+    on_record: Callable[[], None] = lambda: None
 
 
 class Elector:
@@ -288,12 +290,14 @@ class Elector:
         if answered:
             self._candidate.read(record, self._clock())
             self._around.on_deadline(self.deadline)
+            self._around.on_record()
 
     async def _write(self, draft: LeaseRecord) -> bool:
         answered, stored = await self._call(lambda seconds: self._store.write(draft, seconds))
         if answered and stored is not None:
             self._candidate.wrote(stored, self._clock())
             self._around.on_deadline(self.deadline)
+            self._around.on_record()
         return answered and not self._candidate.must_read
 
     async def _call(self, call: Callable[[float], Awaitable[T]]) -> tuple[bool, T | None]:
@@ -337,6 +341,7 @@ class Elector:
                 async for record in changes:
                     self._candidate.watched, told = True, False
                     self._candidate.heard(record, self._clock())
+                    self._around.on_record()
                     self._woken.set()
             except StoreError as error:
                 if not told:

@@ -1,5 +1,7 @@
 """The election where a stub has workers: the parent takes part in it, and its workers follow."""
 
+from dataclasses import replace
+
 from stub.agents.link import AgentLink
 from stub.agents.registry import Registry
 from stub.election.candidate import Term
@@ -20,7 +22,8 @@ class ParentLeadership(Contender):
     """
 
     def __init__(self, candidacy: Candidacy, shared: SharedTerm) -> None:
-        super().__init__(candidacy)
+        around = replace(candidacy.surroundings, on_record=self._record_told)
+        super().__init__(replace(candidacy, surroundings=around))
         self._shared = shared
         self.supervisor: Supervisor | None = None
         """Knows the workers; None before there are any."""
@@ -37,6 +40,9 @@ class ParentLeadership(Contender):
         """See `Contender`."""
         # Between the election and the leading work it belongs to a term that nobody was told of.
         self._shared.extend(deadline if self.term is not None else None)
+
+    def _record_told(self) -> None:
+        """Workers name the holder to agents, who would look for one that is gone."""
         if self.supervisor is not None and self.known_instances != self._told_instances:
             self._told_instances = self.known_instances
             self.supervisor.tell(instances=self._told_instances)

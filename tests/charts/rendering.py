@@ -38,7 +38,7 @@ LEAST: dict[str, Values] = {
 """The values that have no default."""
 
 SECRETS = {
-    "certificates": ("server.crt", "server.key", "user-ca.crt", "agent-ca.crt"),
+    "certificates": ("server.crt", "server.key", "user-ca.crt", "agent-ca.crt", "denied.json"),
     "certificate": ("tls.crt", "tls.key", "ca.crt"),
     "join": ("token",),
 }

@@ -273,9 +273,28 @@ def test_the_namespace_whose_uid_is_read_is_the_only_one() -> None:
 
 def test_in_token_mode_the_agent_has_the_rights_of_the_role_that_is_named() -> None:
     rendered = render(AGENT, mode="token", token={"clusterRole": "view"})
-    binding = rendered.one("ClusterRoleBinding", "-token")
+    binding = rendered.one("ClusterRoleBinding", "-token-view")
     assert binding["roleRef"]["name"] == "view"
     assert binding["subjects"][0]["name"] == rendered.template["spec"]["serviceAccountName"]
+
+
+def test_a_binding_of_one_name_has_one_role_for_ever() -> None:
+    """The apiserver refuses another roleRef, and `helm upgrade` would fail."""
+
+    def roles(**values: Any) -> dict[tuple[str, str, str], Any]:
+        found = render(AGENT, **values).manifests
+        return {
+            (each["kind"], each["metadata"].get("namespace", ""), each["metadata"]["name"]): each["roleRef"]
+            for each in found
+            if each["kind"].endswith("RoleBinding")
+        }
+
+    view, edit = (roles(mode="token", token={"clusterRole": role}) for role in ("view", "system:edit"))
+    for others in (edit, roles(), roles(**ACCOUNTS)):
+        assert {name: others[name] for name in view.keys() & others} == {
+            name: view[name] for name in view.keys() & others
+        }
+    assert len(view) == len(edit) == 2
 
 
 def test_roles_of_one_release_name_in_two_namespaces_have_two_names() -> None:

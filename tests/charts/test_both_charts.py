@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from agent.settings import Mode
-from tests.charts.rendering import AGENT, CHARTS, STUB, needs_helm, refusal, render, variables_of
+from tests.charts.rendering import AGENT, CHARTS, SECRETS, STUB, needs_helm, refusal, render, variables_of
 from tests.charts.schema import CLASSES, LEFT_OUT, own_flags, read_schema, settings_schema
 
 ROOT = CHARTS.parent
@@ -69,6 +69,16 @@ def test_a_chart_has_the_version_of_the_package(chart: str) -> None:
 def test_the_page_of_a_chart_names_each_value(chart: str) -> None:
     page = (CHARTS / chart / "README.md").read_text()
     assert [key for key in values_of(chart) if f"`{key}" not in page] == []
+
+
+@pytest.mark.parametrize("page", ["docs/install.md", "charts/cluster-tunnel-stub/README.md"])
+def test_each_command_that_makes_the_stubs_secret_gives_it_every_file(page: str) -> None:
+    """One without the deny list would let in who was revoked."""
+    text = (ROOT / page).read_text()
+    commands = re.findall(r"create secret generic stub-certificates((?:.*\\\n)*.*)", text)
+    assert commands
+    for command in commands:
+        assert set(re.findall(r"--from-file=ca/(\S+)", command)) == set(SECRETS["certificates"])
 
 
 # With helm -------------------------------------------------------------------------------------

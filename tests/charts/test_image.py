@@ -40,6 +40,26 @@ def test_nothing_is_written_into_a_root_file_system_that_is_read_only() -> None:
     assert "PYTHONDONTWRITEBYTECODE=1" in last("ENV").split()
 
 
+def test_the_standard_library_is_compiled_once_for_all_processes() -> None:
+    """The official images come without byte code, and nobody could write it down later."""
+    words = [word for word, _ in INSTRUCTIONS[STAGE:]]
+    assert "python3 -m compileall" in last("RUN")
+    assert 'sysconfig.get_path("stdlib")' in last("RUN")
+    assert words.index("RUN") < words.index("USER")
+
+
+def test_nothing_is_installed_or_built_with_that_has_no_hash() -> None:
+    """pip would build with the newest backend that it finds."""
+    runs = [text for word, text in INSTRUCTIONS if word == "RUN"]
+    pips = [words for text in runs for each in text.split("&&") if "pip" in (words := each.split())]
+    assert len(pips) == 4
+    assert all({"--require-hashes", "--no-index"} & set(words) for words in pips)
+    (wheel,) = [words for words in pips if "wheel" in words]
+    assert {"--no-build-isolation", "--no-deps"} <= set(wheel)
+    locked = re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements-build.lock").read_text(), re.MULTILINE)
+    assert {re.split(r"[^a-z0-9-]", each)[0] for each in PROJECT["build-system"]["requires"]} <= set(locked)
+
+
 def test_its_label_has_the_version_of_the_package() -> None:
     assert f"ARG VERSION={PROJECT['project']['version']}\n" in DOCKERFILE
 

@@ -54,9 +54,8 @@ class Installation:
         """Make the certificates, and install both charts with helm."""
         self._make_certificates()
         self.kubectl("create", "namespace", self.namespace)
-        self._make_secret(
-            "stub", *((f, f) for f in ("server.crt", "server.key", "user-ca.crt", "agent-ca.crt"))
-        )
+        files = ("server.crt", "server.key", "user-ca.crt", "agent-ca.crt", "denied.json")
+        self._make_secret("stub", *((file, file) for file in files))
         pair = (
             ("tls.crt", f"agent-{CLUSTER}.crt"),
             ("tls.key", f"agent-{CLUSTER}.key"),

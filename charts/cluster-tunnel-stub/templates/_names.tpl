@@ -62,7 +62,7 @@ persistentVolumeClaim:
   claimName: {{ $claim }}
 {{- else -}}
 secret:
-  secretName: {{ required "certificates.existingSecret: name the Secret with server.crt, server.key, user-ca.crt and agent-ca.crt" $secret }}
+  secretName: {{ required "certificates.existingSecret: name the Secret with server.crt, server.key, user-ca.crt, agent-ca.crt and denied.json" $secret }}
   defaultMode: 0440
 {{- end -}}
 {{- end -}}

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -104,15 +105,15 @@ def _status(code: int, message: str) -> web.Response:
 
 
 @contextlib.asynccontextmanager
-async def running_apiserver() -> AsyncIterator[Apiserver]:
+async def running_apiserver(tls: ssl.SSLContext | None = None) -> AsyncIterator[Apiserver]:
     server = Apiserver()
     app = web.Application()
     app.router.add_route("*", "/{tail:.*}", server.handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        server.url = "http://{}:{}".format(*runner.addresses[0][:2])
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        server.url = "{}://{}:{}".format("https" if tls else "http", *runner.addresses[0][:2])
         yield server
     finally:
         await runner.cleanup()

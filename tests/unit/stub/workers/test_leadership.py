@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,6 +12,7 @@ import pytest
 
 from stub.election.choice import FileLease
 from stub.election.loop import Surroundings
+from stub.election.record import LeaseRecord
 from stub.leadership import Candidacy
 from stub.workers import term as term_module
 from stub.workers.leadership import ParentLeadership, WorkerLeadership
@@ -177,3 +179,15 @@ async def test_a_parent_has_the_agents_that_its_workers_say_they_have(family: Fa
 async def test_workers_name_the_stub_that_holds_the_lease_to_their_agents(family: Family) -> None:
     await family.active()
     assert family.worker.leadership.known_instances == ("0123456789abcdef",)
+
+
+@played
+async def test_workers_hear_of_the_next_holder_as_soon_as_the_watch_tells(family: Family) -> None:
+    """A standby whose watch tells each renewal never reads."""
+    shared, stamp = family.store.shared, "2026-01-01T00:00:00.000000Z"
+    first = shared.put(LeaseRecord(f"two_{'a' * 16}", 15, stamp, stamp, transitions=1))
+    await asyncio.sleep(1.0)
+    assert family.worker.leadership.known_instances == ("a" * 16,)
+    shared.put(replace(first, holder=f"three_{'b' * 16}", transitions=2))
+    await asyncio.sleep(0.001)
+    assert family.worker.leadership.known_instances == ("b" * 16,)
