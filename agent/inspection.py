@@ -15,7 +15,7 @@ from tunnel.core.http.fields import field_fault, sanitise_request
 from tunnel.core.http.message import Field
 from tunnel.core.http.render import field_lines, render_request
 from tunnel.core.http.shapes import REQUEST_SPECIAL, Shapes
-from tunnel.core.http.target import check_method, check_target
+from tunnel.core.http.target import check_method, check_target, may_climb_above_root
 from tunnel.core.http.upgrade import Upgrade, requested_upgrade, upgrade_request_fields
 from tunnel.core.identifiers import audit_text
 from tunnel.core.identity import Identity
@@ -43,7 +43,7 @@ class Inspection:
         ceiling: what the owner allows.
         credential: the cluster's own.
         host: the Host field: the apiserver's authority, never the client's.
-        base_path: in front of every target.
+        base_path: in front of every target; none may lead out of it, to what else is behind the same address.
         accounts: the credentials of users that act as service accounts; None where all requests show the cluster's own.
         bearer: whether a client's own bearer token is kept, and every request must have one.
         reviews: who may act as whom; None where nobody may act as anybody else.
@@ -80,6 +80,8 @@ class Inspection:
         head = request.head
         check_method(head.method)
         check_target(head.target)
+        if self._base_path and may_climb_above_root(head.target.partition(b"?")[0]):
+            raise BadRequest("the path's dot segments lead out of the cluster, which has a path of its own")
         lines, acting = self._shapes.lines(head.block), None
         if lines is None:
             lines, acting = self._judged(head.fields)
@@ -90,12 +92,16 @@ class Inspection:
         if self._ceiling.tells_request:
             lines += self._ceiling.request_line(audit_text(request.audit))
         self._ceiling.check_request(head.method, head.target, upgrade=request.upgrade)
-        if self._bearer and not carries_bearer(self._sanitise(head.fields)):
+        upgrade = _upgrade(request)
+        if self._bearer and not self._carries_bearer(head.fields, upgrade):
             raise Unauthorized(
                 "this cluster knows users by their own bearer tokens, and none came with the request; give the kubeconfig a "
                 "token, and let the stub forward it to this cluster (bearer: forward in its access rules)"
             )
-        return Checked(_upgrade(request), lines, acting)
+        return Checked(upgrade, lines, acting)
+
+    def _carries_bearer(self, fields: list[Field], upgrade: Upgrade | None) -> bool:
+        return carries_bearer(self._sanitise(fields), websocket=upgrade is Upgrade.WEBSOCKET)
 
     def _judged(self, fields: list[Field]) -> tuple[bytes, Identity | None]:
         fault = field_fault(fields)

@@ -302,14 +302,16 @@ class Admission:
         cookies = self._rules.forward_cookies
         return sanitise_request(fields, forward_authorization=True, forward_cookies=cookies)
 
-    def _with_bearer(self, fields: list[Field], cluster: ClusterId) -> list[Field] | None:
+    def _with_bearer(
+        self, fields: list[Field], cluster: ClusterId, upgrade: Upgrade | None
+    ) -> list[Field] | None:
         """Return what may travel on where that is more than `_sanitise` leaves: a bearer token, to a cluster that wants it."""
         if self._access is None or not self._access.current(time.monotonic()).forwards_bearer(cluster):
             return None
         kept = self._bearer_shapes.quick(fields)
         if kept is None:
             kept = self._sanitise_with_bearer(fields)
-        return kept if carries_bearer(kept) else None
+        return kept if carries_bearer(kept, websocket=upgrade is Upgrade.WEBSOCKET) else None
 
     def _admitted(
         self,
@@ -324,7 +326,7 @@ class Admission:
         hosts = lookup(raw.fields, b"host")
         cluster, prefix, target = self._route(raw.target, hosts[0] if hosts else None, server_name)
         cluster, slot = self._resolve(cluster)
-        more = self._with_bearer(raw.fields, cluster)
+        more = self._with_bearer(raw.fields, cluster, upgrade)
         head = RequestHead(raw.method, target, fields if more is None else more)
         bearer = more is not None
         return Admitted(

@@ -1,5 +1,6 @@
 """Which requests open an exec that is recorded, and how a recording says what it is of."""
 
+import posixpath
 import re
 import shlex
 from typing import Final
@@ -11,6 +12,12 @@ from tunnel.core.http.kubernetes import RequestInfo
 TEXT_CHARACTERS: Final = 8192
 """A longer title or command is cut: `kubectl exec` puts a whole script into it."""
 
+PATH_CHARACTERS: Final = 4096
+"""No exec has a longer path; one that is may mean anything once it is resolved."""
+
+_PARAMETERS: Final = 10_000
+"""Of a query with more Go reads nothing at all; to read 97 000 would take 0.1 s."""
+
 _SUBRESOURCES: Final = frozenset({"exec", "attach"})
 _KUBELET_PATHS: Final = frozenset({"exec", "attach", "cri"})
 _TRUE: Final = frozenset({"1", "true"})
@@ -19,14 +26,20 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 def is_exec(info: RequestInfo) -> bool:
     """Whether an upgrade opens an exec or attach: of a pod, or of a kubelet that is reached through `nodes/NAME/proxy`."""
+    if info.resource not in ("pods", "nodes"):
+        return False
+    if len(info.path) > PATH_CHARACTERS:
+        return True  # what is in doubt is recorded
     if info.resource == "pods":
         return info.subresource in _SUBRESOURCES
-    return info.resource == "nodes" and _kubelet_path(info) in _KUBELET_PATHS
+    return _kubelet_path(info) in _KUBELET_PATHS
 
 
 def _kubelet_path(info: RequestInfo) -> str:
-    """The first part of the path at the kubelet; empty where none is asked."""
-    return info.path.partition(f"/{info.name}/proxy/")[2].strip("/").partition("/")[0]
+    """The first part of the path at the kubelet, once the apiserver has resolved dot segments and doubled slashes; empty where
+    none is asked."""
+    path = posixpath.normpath("/" + info.path.partition(f"/{info.name}/proxy/")[2])
+    return path.strip("/").partition("/")[0]
 
 
 def subject_of(user: str, cluster: str, info: RequestInfo, target: bytes) -> Subject:
@@ -36,7 +49,7 @@ def subject_of(user: str, cluster: str, info: RequestInfo, target: bytes) -> Sub
         user: its name; empty where nobody here knows it.
         info, target: what is asked, without a cluster's prefix.
     """
-    query = parse_qs(target.partition(b"?")[2].decode("latin-1"), keep_blank_values=True)
+    query = _parameters(target)
     container = query.get("container", [""])[0]
     if info.resource == "pods":
         place = "/".join(part for part in (info.namespace, info.name, container) if part)
@@ -45,6 +58,14 @@ def subject_of(user: str, cluster: str, info: RequestInfo, target: bytes) -> Sub
     command = shlex.join(query.get("command", []))
     tty = query.get("tty", [""])[0].lower() in _TRUE
     return Subject(_shown(f"{user or 'unknown'}@{cluster} {place}"), _shown(command), tty)
+
+
+def _parameters(target: bytes) -> dict[str, list[str]]:
+    text = target.partition(b"?")[2].decode("latin-1")
+    try:
+        return parse_qs(text, keep_blank_values=True, max_num_fields=_PARAMETERS)
+    except ValueError:
+        return {"command": [f"(more than {_PARAMETERS} parameters, which were not read)"]}
 
 
 def _shown(text: str) -> str:

@@ -209,4 +209,18 @@ HEADERS: Final = (
         "    if False:\n",
         ("tests/unit/agent/upstream/test_target.py",),
     ),
+    Mutation(
+        "a token that the apiserver passes over lets nobody in as system:anonymous",
+        "tunnel/core/bearer.py",
+        'rb"(?i:bearer) [!-~]+"',
+        'rb"(?i:bearer) .+"',
+        ("tests/unit/core/test_bearer.py",),
+    ),
+    Mutation(
+        "a subprotocol of a request that is no WebSocket's lets nobody in as system:anonymous",
+        "tunnel/core/bearer.py",
+        "    return websocket and any(",
+        "    return any(",
+        ("tests/unit/stub/front/test_admission_bearer.py", "tests/unit/agent/test_inspection.py"),
+    ),
 )

@@ -40,9 +40,16 @@ UPGRADES: Final = (
     Mutation(
         "a redirect out of the cluster's prefix (CVE-2022-3172)",
         "tunnel/core/http/location.py",
-        "    if prefix and climbs_above_root(path):\n",
-        "    if False:\n",
+        "        return climbs_above_root(path)\n",
+        "        return False\n",
         ("tests/unit/core/http/test_location.py",),
+    ),
+    Mutation(
+        "a redirect from the default cluster into another",
+        "tunnel/core/http/location.py",
+        "    return not upstream_origin and is_stubs_own(path)\n",
+        "    return False\n",
+        ("tests/unit/stub/front/test_response.py",),
     ),
     Mutation(
         "any protocol is upgraded to",

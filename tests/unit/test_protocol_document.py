@@ -16,6 +16,7 @@ from tunnel.core.channel import states, stub_side
 from tunnel.core.channel.agent_side import AgentChannel
 from tunnel.core.channel.stub_side import StubChannel
 from tunnel.core.errors import PeerViolation
+from tunnel.core.http import fields
 from tunnel.core.session.http2 import TunnelConnection
 from tunnel.core.wire import control, exchange, framing
 from tunnel.core.wire.framing import FrameType, encode_frame
@@ -209,6 +210,16 @@ def test_a_missing_key_has_the_value_that_the_text_gives_it(row: Row) -> None:
 def test_the_versions_are_those_of_the_text() -> None:
     assert f"The only number so far is {control.VERSIONS[0]}." in " ".join(TEXT.split())
     assert TEXT.splitlines()[0].endswith(f"version {max(control.VERSIONS)}")
+
+
+SECTION_7 = section("7. What each end does to a request and a response").lower()
+
+
+@pytest.mark.parametrize(
+    "name", sorted(fields._NEVER_FORWARDED | fields._COOKIE | fields._RESPONSE_DROPPED_WITH_COOKIES)
+)
+def test_every_field_that_is_taken_out_is_named_in_the_text(name: bytes) -> None:
+    assert re.search(rf"(?<![\w-]){re.escape(name.decode())}(?![\w-])", SECTION_7)
 
 
 # The session and the channel -----------------------------------------------------------------------

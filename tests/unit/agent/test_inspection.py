@@ -67,6 +67,31 @@ def test_the_urls_path_stands_in_front_of_the_target() -> None:
 
 
 @pytest.mark.parametrize(
+    "target",
+    [
+        b"/../c-2/api",
+        b"/%2e%2e/c-2/api",
+        b"/api/../../c-2",
+        b"/api/..%2f..%2fc-2",
+        b"/api/..%5c..%5cc-2",
+        b"/%252e%252e/c-2",
+        b"/..;x/c-2",
+        b"/" + b"%41" * 9000,
+    ],
+)
+def test_no_target_leads_out_of_the_urls_path(target: bytes) -> None:
+    """There the agent's credential may be good for another cluster."""
+    with pytest.raises(BadRequest, match="out of the cluster"):
+        rendered(request(target=target), base_path=b"/k8s/c-1")
+    assert rendered(request(target=target)).startswith(b"GET " + target)
+
+
+def test_within_the_urls_path_dot_segments_stay_as_they_are() -> None:
+    target = b"/api/v1/namespaces/a/services/s/proxy/x/../y;z?a=/../.."
+    assert b"GET /k8s/c-1" + target in rendered(request(target=target), base_path=b"/k8s/c-1")
+
+
+@pytest.mark.parametrize(
     ("asked", "framing"),
     [
         (request(), b""),
@@ -164,6 +189,7 @@ def passed_through(asked: Request) -> bytes:
 
 
 TOKEN: Field = (b"Authorization", b"Bearer users-own")
+HIDDEN = b"base64url.bearer.authorization.k8s.io.dG9rZW4"
 NOBODY = b"address\x00192.0.2.1"
 
 
@@ -181,13 +207,20 @@ def test_a_token_that_passes_through_is_kept_and_nothing_of_the_agents_is_added(
 
 
 def test_a_websockets_token_passes_through_where_it_stands() -> None:
-    protocols = b"base64url.bearer.authorization.k8s.io.dG9rZW4, v5.channel.k8s.io"
+    protocols = HIDDEN + b", v5.channel.k8s.io"
     fields = [(b"Sec-WebSocket-Key", b"x"), (b"Sec-WebSocket-Protocol", protocols)]
     assert b"\r\nSec-WebSocket-Protocol: " + protocols in passed_through(request(fields=fields, upgrade=True))
 
 
 @pytest.mark.parametrize(
-    "fields", [[], [(b"Authorization", b"Basic YTpi")], [TOKEN, (b"Connection", b"authorization")]]
+    "fields",
+    [
+        [],
+        [(b"Authorization", b"Basic YTpi")],
+        [TOKEN, (b"Connection", b"authorization")],
+        [(b"Authorization", b"Bearer  users-own")],
+        [(b"Sec-WebSocket-Key", b"x"), (b"Sec-WebSocket-Protocol", HIDDEN)],
+    ],
 )
 @pytest.mark.parametrize("caller", [NOBODY, b"user\0alice"])
 def test_without_a_token_of_its_own_a_request_is_nobodys(fields: list[Field], caller: bytes) -> None:

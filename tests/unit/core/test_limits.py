@@ -27,6 +27,7 @@ def test_every_limit_has_a_unit_in_its_name_and_a_reason_below_it() -> None:
         "_CHARACTERS",
         "_ENTRIES",
         "_STREAMS",
+        "_REQUESTS",
         "_PER_SECOND",
         "_PER_TURN",
     )

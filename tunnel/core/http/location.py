@@ -6,7 +6,7 @@ from typing import Final
 from tunnel.core.errors import BadGateway
 from tunnel.core.http.fields import lookup
 from tunnel.core.http.message import Field
-from tunnel.core.http.target import climbs_above_root
+from tunnel.core.http.target import climbs_above_root, is_stubs_own
 
 _SCHEME: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*:")
 _ORIGIN: Final = re.compile(rb"((https?)://[^/?#]*)", re.IGNORECASE)
@@ -21,12 +21,12 @@ def rewrite_location(
     """A `Location` as the client may see it: always relative to the stub, inside `prefix`.
 
     The agent takes the upstream's origin off (`prefix` empty); the stub adds the prefix and, with an empty
-    `upstream_origin`, believes no absolute one.
+    `upstream_origin`, believes no absolute one. With both empty it lets none lead to another cluster's prefix or to its own pages.
 
     Args:
         value: the field's value.
         upstream_origin: such as `https://10.0.0.1:6443`, or empty.
-        prefix: such as `/clusters/a`, or empty where the host names the cluster.
+        prefix: such as `/clusters/a`, or empty where the path that was asked for names no cluster.
         request_path: the path that was asked for, without the prefix; a relative value is judged from there.
 
     Raises:
@@ -39,11 +39,12 @@ def rewrite_location(
     if _SCHEME.match(value) or value.startswith(b"//"):
         value = _own_path(value, upstream_origin)
     path = _QUERY_OR_FRAGMENT.split(value, maxsplit=1)[0]
-    if not value.startswith(b"/"):
-        _refuse_climbing(prefix, request_path.rpartition(b"/")[0] + b"/" + path)
-        return value
-    _refuse_climbing(prefix, path)
-    return prefix + value
+    absolute = value.startswith(b"/")
+    if not absolute:
+        path = request_path.rpartition(b"/")[0] + b"/" + path
+    if _leaves_cluster(path, upstream_origin, prefix):
+        raise BadGateway("the upstream redirects out of its own cluster")
+    return prefix + value if absolute else value
 
 
 def with_own_location(
@@ -70,6 +71,13 @@ def with_own_location(
     ]
 
 
+def _leaves_cluster(path: bytes, upstream_origin: bytes, prefix: bytes) -> bool:
+    if prefix:
+        return climbs_above_root(path)
+    # At the agent, which knows no other clusters, these are paths like any other.
+    return not upstream_origin and is_stubs_own(path)
+
+
 def _own_path(value: bytes, upstream_origin: bytes) -> bytes:
     if value.startswith(b"//"):
         value = upstream_origin.partition(b"//")[0] + value
@@ -86,8 +94,3 @@ def _own_path(value: bytes, upstream_origin: bytes) -> bytes:
 def _normal(origin: bytes) -> bytes:
     origin = origin.lower()
     return origin.removesuffix(_DEFAULT_PORTS.get(origin.partition(b":")[0], b""))
-
-
-def _refuse_climbing(prefix: bytes, path: bytes) -> None:
-    if prefix and climbs_above_root(path):
-        raise BadGateway("the upstream redirects out of its own cluster")

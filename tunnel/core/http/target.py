@@ -26,6 +26,10 @@ _PREFIX: Final = re.compile(rb"/clusters/([a-z0-9-]{1,63})(?=[/?]|\Z)")
 _ODD_PATH_BYTES: Final = 16 * limits.KIB
 """A longer path is refused where it has to be judged segment by segment: 192 KiB of `/%41` would take 0.1 s."""
 
+_PARAMETERS: Final = re.compile(rb";[^/]*")
+_CLUSTERS: Final = frozenset({b"clusters"})
+_STUBS_OWN: Final = _CLUSTERS | {b".cluster-tunnel"}
+
 _ID: Final = re.compile(rb"[a-z0-9-]{1,63}\Z")
 
 
@@ -129,20 +133,33 @@ def _refuse_hidden_prefix(target: bytes) -> None:
             f"the path has {len(path)} bytes; with percent-escapes, doubled slashes or dot segments it may "
             f"have {_ODD_PATH_BYTES}"
         )
-    if _may_begin_with_clusters(path):
+    if _may_begin_with(_CLUSTERS, path):
         raise BadRequest(
             "the path is not exactly /clusters/<id>/..., where <id> is one to 63 of a-z, 0-9 and '-'; "
             "write the prefix without upper case, percent-escapes, doubled slashes and dot segments"
         )
 
 
-def _may_begin_with_clusters(path: bytes) -> bool:
-    if b"clusters" not in unquote_to_bytes(path).lower():
+def is_stubs_own(path: bytes) -> bool:
+    """Whether some reader, resolving dot segments and percent-escapes, would find in front what the stub keeps for itself:
+    another cluster's prefix, or a page of its own; True also for a path with such parts that is too long to be judged (16 KiB).
+
+    Args:
+        path: it begins with `/`; without the query.
+    """
+    if not _is_odd(path):
+        return path[1:].partition(b"/")[0].lower() in _STUBS_OWN
+    return len(path) > _ODD_PATH_BYTES or _may_begin_with(_STUBS_OWN, path)
+
+
+def _may_begin_with(reserved: frozenset[bytes], path: bytes) -> bool:
+    decoded = unquote_to_bytes(path).lower()
+    if not any(name in decoded for name in reserved):
         return False
     depth = 0
     for climbs, names, descends in _segments(path):
         depth = max(0, depth - climbs)
-        if not depth and any(name.lower() == b"clusters" for name in names):
+        if not depth and any(name.lower() in reserved for name in names):
             return True
         depth += descends
     return False
@@ -168,6 +185,15 @@ def climbs_above_root(path: bytes) -> bool:
             return True
         depth += descends
     return False
+
+
+def may_climb_above_root(path: bytes) -> bool:
+    """`climbs_above_root`, also for readers behind us that decode twice, or drop `;parameters` first.
+
+    Args:
+        path: see there.
+    """
+    return any(climbs_above_root(_PARAMETERS.sub(b"", form)) for form in (path, unquote_to_bytes(path)))
 
 
 def _is_odd(path: bytes) -> bool:

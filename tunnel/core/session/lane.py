@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from tunnel.core import limits
+from tunnel.core.errors import PeerViolation
+from tunnel.core.session.frame_rate import FrameRate
 from tunnel.core.session.http2 import LANE_STREAM, TunnelConnection
 from tunnel.core.wire.framing import FrameBuffer
 
@@ -25,6 +27,7 @@ class Lane:
     __slots__ = (
         "_came",
         "_connection",
+        "_control",
         "_frames",
         "_owed",
         "_waiting",
@@ -36,6 +39,7 @@ class Lane:
     def __init__(self, connection: TunnelConnection) -> None:
         self._connection = connection
         self._frames = FrameBuffer()
+        self._control = FrameRate(limits.CONTROL_MESSAGES_PER_SECOND)
         self._came: Iterator[tuple[int, bytes]] = iter(())
         self.unread = False
         self._waiting: list[bytes] = []
@@ -70,6 +74,16 @@ class Lane:
                 self.unread = True
                 return
         self.unread = False
+
+    def counted(self, payload: bytes, now: float) -> bytes:
+        """Return the payload of a control message that arrived at `now`, to be read.
+
+        Raises:
+            PeerViolation: there are too many of them: to read one may take longer than a hundred requests.
+        """
+        if not self._control.take(now):
+            raise PeerViolation(f"more than {self._control.per_second} control messages in one second")
+        return payload
 
     def queue(self, frame: bytes) -> None:
         """Send `frame` with the next output."""

@@ -49,6 +49,7 @@ class StubSession:
         self._lane.queue(hello.encode())
         self._bodies = OutgoingBodies(self._http2, self._lane)
         self._liveness = Liveness(now)
+        self._now = now
         self._windows_raised = False
         self.unread = False
         self.agent: AgentHello | None = None
@@ -61,6 +62,7 @@ class StubSession:
             PeerViolation: the agent broke the protocol; send `output()` and close.
         """
         self._liveness.heard(now)
+        self._now = now
         if self._lane.waiting_bytes:
             self._lane.flush()  # what was asked must not be overtaken by the answer to a PING behind a DRAIN
         events: list[StubEvent] = []
@@ -213,11 +215,11 @@ class StubSession:
             case FrameType.REFUSED:
                 events.append(Refused.decode(payload))
             case FrameType.REPORT:
-                events.append(Report.decode(payload))
+                events.append(Report.decode(self._lane.counted(payload, self._now)))
             case FrameType.DRAIN:
-                events.append(Drain.decode(payload))
+                events.append(Drain.decode(self._lane.counted(payload, self._now)))
             case FrameType.REJECT:
-                events.append(Reject.decode(payload))
+                events.append(Reject.decode(self._lane.counted(payload, self._now)))
             case _:
                 # Frames of a later version are skipped, so that either end can be upgraded first.
                 pass

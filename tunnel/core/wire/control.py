@@ -30,11 +30,20 @@ def _shown(text: str) -> str:
     return cut if cut.isprintable() else "".join(c if c.isprintable() else "?" for c in cut)
 
 
+def _ascii(name: str) -> str:
+    """Return a resource's name as the peer will take it: Kubernetes' own are ASCII, and other letters take six bytes each."""
+    return _shown(name).encode("ascii", "replace").decode()
+
+
 def _frame(kind: FrameType, content: dict[str, Any]) -> bytes:
-    return encode_frame(kind, json.dumps(content).encode())
+    return encode_frame(kind, json.dumps(content).encode(), limits.CONTROL_BYTES)
 
 
 def _read_json(payload: bytes) -> dict[str, Any]:
+    if len(payload) > limits.CONTROL_BYTES:
+        raise PeerViolation(
+            f"a control message has {len(payload)} bytes, the limit is {limits.CONTROL_BYTES}"
+        )
     try:
         value = json.loads(payload.decode())  # else json guesses UTF-16 and UTF-32
     except (ValueError, RecursionError) as error:
@@ -288,7 +297,7 @@ class Report:
             "upstreamVersion": _shown(self.upstream_version),
             "nodes": self.nodes,
             "resources": {
-                _shown(each.resource): each.content() for each in self.resources[: limits.LIST_ENTRIES]
+                _ascii(each.resource): each.content() for each in self.resources[: limits.LIST_ENTRIES]
             },
         }
         return _frame(FrameType.REPORT, content)

@@ -109,6 +109,35 @@ def test_what_may_be_sent_again(method: bytes, target: bytes, safe: bool) -> Non
     assert not is_safe_to_repeat(method, info, upgrade=False, has_body=True)
 
 
+def test_of_a_long_path_only_the_beginning_is_decoded() -> None:
+    info = parse_request_info(b"GET", b"/api/v1/namespaces/d%65v/pods/" + b"%41" * 60_000)
+    assert info.namespace == "dev"
+    assert info.name.startswith("AAA")
+    assert info.name.endswith("%41" * 50_000)
+
+
+def test_what_stands_behind_the_names_of_a_path_is_left_together() -> None:
+    path = b"/apis/g/v1/watch/namespaces/dev/pods/web/log" + b"/a" * 90_000
+    assert parse_request_info(b"GET", path).subresource == "log"
+
+
+@pytest.mark.parametrize(
+    ("query", "verb", "name"),
+    [
+        (b"watch=" + b"%41" * 60_000, "watch", ""),
+        (b"watch=%66%61%6C%73%65", "list", ""),
+        (b"fieldSelector=metadata.name%3D" + b"%41" * 60_000, "list", ""),
+        (b"watch=1&fieldSelector=metadata.name%3Dweb" + b"&" * 9998, "watch", "web"),
+        (b"watch=1&fieldSelector=metadata.name%3Dweb" + b"&" * 9999, "list", ""),
+    ],
+)
+def test_a_query_is_read_only_as_far_as_the_apiserver_reads_one_or_a_name_can_be_long(
+    query: bytes, verb: str, name: str
+) -> None:
+    info = parse_request_info(b"GET", b"/api/v1/pods?" + query)
+    assert (info.verb, info.name) == (verb, name)
+
+
 @given(st.binary(max_size=8), st.binary() | targets)
 def test_whatever_bytes_come_get_some_answer(method: bytes, target: bytes) -> None:
     for prefix in (b"", b"/api/v1", b"/apis/a/b"):

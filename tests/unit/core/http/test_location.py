@@ -4,8 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from certs.signed import ROOT
 from tunnel.core.errors import BadGateway
 from tunnel.core.http.location import rewrite_location
+from tunnel.core.http.target import split_cluster
 
 ORIGIN = b"https://10.0.0.1:6443"
 PREFIX = b"/clusters/a"
@@ -70,6 +72,42 @@ def test_a_redirect_out_of_the_prefix_is_a_bad_gateway(value: bytes) -> None:
         rewrite_location(value, ORIGIN, PREFIX, request_path=b"/api/v1/x")
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"/clusters/b/api/v1/x",
+        b"/clusters",
+        b"/clusters?x",
+        b"/Clusters/b",
+        b"/%63lusters/b",
+        b"/./clusters/b",
+        b"/x/../clusters/b",
+        b"/x/%2e%2e/clusters/b",
+        b"../../clusters/b",
+        b"../../../../clusters/b",
+        b".//..//../clusters/b",
+        b"/" + b"x/../" * 4000,
+        b"/.cluster-tunnel/login",
+        b"/x/../.cluster-tunnel/login",
+        b"../../.cluster-tunnel/login",
+    ],
+)
+def test_where_the_path_names_no_cluster_no_redirect_names_one_or_a_page_of_the_stub(value: bytes) -> None:
+    with pytest.raises(BadGateway, match="own cluster"):
+        rewrite_location(value, b"", b"", request_path=b"/api/v1/x")
+
+
+@pytest.mark.parametrize(
+    "value", [b"/api/v1/clusters/b", b"clusters/b", b"/clusters-of-mine", b"/x?y=/clusters/b", b"%41"]
+)
+def test_where_the_path_names_no_cluster_any_other_redirect_passes(value: bytes) -> None:
+    assert rewrite_location(value, b"", b"", request_path=b"/api/v1/x") == value
+
+
+def test_at_the_agent_paths_of_the_upstream_may_have_any_name() -> None:
+    assert rewrite_location(ORIGIN + b"/clusters/b", ORIGIN, b"") == b"/clusters/b"
+
+
 def test_a_relative_redirect_may_climb_within_its_cluster() -> None:
     assert rewrite_location(b"../../x", b"", PREFIX, request_path=b"/api/v1/x") == b"../../x"
     assert rewrite_location(b"../x", b"", b"") == b"../x"
@@ -110,10 +148,17 @@ PIECES = [
     " ",
     "x",
     "10.0.0.1:6443",
+    "clusters",
+    "%63lusters",
+    ".cluster-tunnel",
 ]
 
 
-@given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join), st.sampled_from(["/", "/api/v1/x", "/a"]))
+VALUES = st.lists(st.sampled_from(PIECES), max_size=8).map("".join)
+PATHS = st.sampled_from(["/", "/api/v1/x", "/a"])
+
+
+@given(VALUES, PATHS)
 def test_no_redirect_leads_a_client_out_of_its_cluster(value: str, request_path: str) -> None:
     try:
         seen = rewrite_location(value.encode(), ORIGIN, PREFIX, request_path=request_path.encode())
@@ -122,3 +167,17 @@ def test_no_redirect_leads_a_client_out_of_its_cluster(value: str, request_path:
     landed = urlsplit(urljoin(f"https://stub/clusters/a{request_path}", seen.decode()))
     assert landed.netloc == "stub"
     assert landed.path.startswith("/clusters/a/")
+
+
+@given(VALUES, PATHS)
+def test_no_redirect_leads_a_client_from_a_cluster_without_prefix_into_another(
+    value: str, request_path: str
+) -> None:
+    try:
+        seen = rewrite_location(value.encode(), b"", b"", request_path=request_path.encode())
+    except BadGateway:
+        return
+    landed = urlsplit(urljoin(f"https://stub{request_path}", seen.decode()))
+    assert landed.netloc == "stub"
+    assert split_cluster(landed.path.encode())[0] is None
+    assert not landed.path.startswith(ROOT)

@@ -105,6 +105,11 @@ ABOVE = [
     (PODS_ONLY, "GET /apis/metrics.k8s.io/v1beta1/namespaces/dev/pods", "not 'pods.metrics.k8s.io'"),
     (NAMED, f"GET {DEV}/configmaps/other", "only the names app, web-*, not 'other'"),
     (NAMED, f"GET {DEV}/configmaps", "not a whole collection"),
+    (
+        NAMED,
+        f"GET {DEV}/configmaps?fieldSelector=metadata.name%3Dapp{'&' * 10_000}",
+        "more than 256 parameters",
+    ),
     (NAMED, f"POST {DEV}/configmaps", "whose name the path does not say"),
     (NAMED, f"DELETE {DEV}/configmaps?fieldSelector=metadata.name%3Dapp", "not a whole collection"),
     ({"verbs": ["get"]}, "GET /api/v1/pods", "only the verbs get, not list"),

@@ -7,13 +7,13 @@ from tunnel.core import limits
 from tunnel.core.identifiers import RequestId
 from tunnel.core.session.events import BodyEnded, BodyReceived
 from tunnel.core.session.http2 import LANE_STREAM
-from tunnel.core.wire.control import Report
-from tunnel.core.wire.exchange import Cancel, Request
+from tunnel.core.wire.exchange import Cancel, Refused, Request
 
 DATA, HEADERS, RST_STREAM, PING, WINDOW_UPDATE = 0x0, 0x1, 0x3, 0x6, 0x8
 TURN = limits.FRAMES_PER_TURN
 CREDIT = http2_frame(WINDOW_UPDATE, LANE_STREAM, (1).to_bytes(4, "big"))
 RESET = http2_frame(RST_STREAM, 99, bytes(4))
+REFUSED = Refused(RequestId(1), True, 503, "").encode()
 SKIPPED = b"\x18\0\0\0\0"  # of a later version
 
 at_both_ends = pytest.mark.parametrize("at_stub", [True, False], ids=["stub", "agent"])
@@ -38,7 +38,7 @@ def test_a_read_full_of_the_smallest_frames_takes_many_turns(frame: bytes, at_st
 
 @at_both_ends
 @pytest.mark.parametrize(
-    "frame", [SKIPPED, Cancel(RequestId(1)).encode(), Report().encode()], ids=["skipped", "cancel", "report"]
+    "frame", [SKIPPED, Cancel(RequestId(1)).encode(), REFUSED], ids=["skipped", "cancel", "refused"]
 )
 def test_one_data_frame_full_of_the_lanes_smallest_takes_many_turns(frame: bytes, at_stub: bool) -> None:
     taken = turns(greeted(), http2_frame(DATA, LANE_STREAM, frame * 400), at_stub=at_stub)

@@ -60,11 +60,18 @@ def test_unknown_keys_are_ignored(kind: FrameType, message: Control) -> None:
 @pytest.mark.parametrize("kind", CLASSES)
 @pytest.mark.parametrize(
     "payload",
-    [b"", b"{", b"[]", b"1", b"null", b'"text"', b"\xff\xfe{\x00}\x00", b"[" * 100_000, b"9" * 5000],
+    [b"", b"{", b"[]", b"1", b"null", b'"text"', b"\xff\xfe{\x00}\x00", b"[" * 60_000, b"9" * 5000],
     ids=["empty", "cut", "list", "number", "null", "text", "utf-16", "deep", "long-number"],
 )
 def test_what_is_not_a_json_object_is_a_violation(kind: Any, payload: bytes) -> None:
     with pytest.raises(PeerViolation, match=r"not (a )?JSON"):
+        kind.decode(payload)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_one_that_is_too_large_is_a_violation_before_it_is_read(kind: Any) -> None:
+    payload = b'{"versions":[1],"x":[' + b"[]," * (limits.CONTROL_BYTES // 3) + b"0]}"
+    with pytest.raises(PeerViolation, match="control message has"):
         kind.decode(payload)
 
 
@@ -122,8 +129,11 @@ def test_an_apiserver_cannot_break_the_session_with_its_version() -> None:
     assert Report.decode(report.encode()[FRAME_HEADER.size :]).upstream_version.startswith("v1??x")
 
 
-def test_no_cluster_is_too_large_to_be_reported() -> None:
-    vast = tuple(Capacity(f"{number}/{TOO_LONG}", 2**70, 2**64) for number in range(limits.LIST_ENTRIES + 9))
+@pytest.mark.parametrize("letter", ["x", '"', "é", "\N{GRINNING FACE}", "\0"])
+def test_no_cluster_is_too_large_to_be_reported(letter: str) -> None:
+    vast = tuple(
+        Capacity(f"{number}/{letter * 300}", 2**70, 2**64) for number in range(limits.LIST_ENTRIES + 9)
+    )
     read = Report.decode(Report(resources=vast).encode()[FRAME_HEADER.size :]).resources
     assert len(read) == limits.LIST_ENTRIES
     assert (read[0].total, read[0].available, read[0].largest) == (2**63 - 1, 2**63 - 1, None)

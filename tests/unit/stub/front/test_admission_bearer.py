@@ -100,6 +100,9 @@ def test_among_the_subprotocols_of_a_websocket_it_is_treated_alike(admission: Ad
         [(b"Authorization", b"Basic YTpi"), *WEBSOCKET],
         [TOKEN, (b"Connection", b"Authorization")],
         [(b"Proxy-Authorization", b"Bearer s3cr3t")],
+        [(b"Authorization", b"Bearer  s3cr3t")],
+        [(b"Sec-WebSocket-Protocol", HIDDEN)],
+        [(b"Sec-WebSocket-Protocol", HIDDEN), *SPDY],
     ],
 )
 def test_nothing_but_a_bearer_token_travels(admission: Admission, fields: list[Field]) -> None:

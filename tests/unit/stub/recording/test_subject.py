@@ -3,7 +3,7 @@
 import pytest
 
 from stub.recording.asciicast import Subject
-from stub.recording.subject import TEXT_CHARACTERS, is_exec, subject_of
+from stub.recording.subject import PATH_CHARACTERS, TEXT_CHARACTERS, is_exec, subject_of
 from tunnel.core.http.kubernetes import parse_request_info
 
 POD = b"/api/v1/namespaces/prod/pods/web-1"
@@ -23,6 +23,14 @@ def described(target: bytes, user: str = "jane") -> Subject:
         NODE + b"/exec/prod/web-1/app?command=sh",
         NODE + b"/%61ttach/prod/web-1/app",
         b"/api/v1/nodes/https:n1:10250/proxy/cri/exec/token",
+        NODE + b"/./exec/prod/web-1/app",
+        NODE + b"/x/../exec/prod/web-1/app",
+        NODE + b"/../../exec/prod/web-1/app",
+        NODE + b"/x/%2e%2e/exec/prod/web-1/app",
+        NODE + b"/x/%2e%2e%2F/exec/prod/web-1/app",
+        NODE + b"//.//exec/prod/web-1/app",
+        NODE + b"/" * PATH_CHARACTERS + b"exec/prod/web-1/app",
+        NODE + b"/x/.." * 6000 + b"/%65xec/prod/web-1/app",
     ],
 )
 @pytest.mark.parametrize("method", [b"GET", b"POST"])
@@ -38,6 +46,8 @@ def test_exec_and_attach_are_execs_by_whichever_way(method: bytes, target: bytes
         POD + b"/log",
         POD,
         NODE + b"/portForward/prod/web-1",
+        NODE + b"/exec/../portForward/prod/web-1",
+        b"/api/v1/namespaces/prod/services/web/proxy/" + b"x" * PATH_CHARACTERS,
         NODE + b"/",
         NODE,
         b"/api/v1/nodes/exec",
@@ -62,3 +72,8 @@ def test_what_a_client_writes_moves_no_cursor_and_is_not_endless() -> None:
     found = described(POD + b"/exec?container=%1b[2J%0a&command=" + b"x" * 20_000)
     assert found.title == "jane@blue prod/web-1/�[2J�"
     assert len(found.command) == TEXT_CHARACTERS
+
+
+def test_so_many_parameters_that_the_apiserver_reads_none_are_not_read_either() -> None:
+    assert described(POD + b"/exec?command=sh" + b"&" * 9_999).command == "sh"
+    assert "more than 10000 parameters" in described(POD + b"/exec?command=sh" + b"&" * 10_000).command
