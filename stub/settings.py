@@ -235,7 +235,8 @@ class StubSettings(SigningSettings):
     max_connections: int = setting(
         parse=values.count(minimum=1),
         default=8192,
-        help="Connections of users that may be open at once; further ones wait unaccepted.",
+        help="Connections of users that may be open at once; further ones are closed behind their handshake, and counted as "
+        "failed handshakes.",
     )
     max_connections_per_address: int = setting(
         parse=values.count(minimum=0),
@@ -332,7 +333,8 @@ class StubSettings(SigningSettings):
     splice_drain: float = setting(
         parse=values.duration,
         default=limits.CLOSE_SECONDS,
-        help="How long the other direction of an exec, attach or port-forward may go on after one side ended.",
+        help="How long the other direction of an exec, attach or port-forward may go on after one side ended; at most 30s, which "
+        "agents keep to.",
     )
 
     def __post_init__(self) -> None:
@@ -340,6 +342,9 @@ class StubSettings(SigningSettings):
         if self.record_exec is None and (self.record_exec_input or self.record_exec_required):
             flag = "--record-exec-required" if self.record_exec_required else "--record-exec-input"
             raise UsageError(f"{flag} needs --record-exec, which names the folder")
+        if self.splice_drain > limits.CLOSE_SECONDS:
+            most, given = (values.duration.write(each) for each in (limits.CLOSE_SECONDS, self.splice_drain))
+            raise UsageError(f"--splice-drain: agents keep to {most}, and {given} is more")
         self._check_lease()
         self._check_slots()
 

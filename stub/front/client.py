@@ -9,7 +9,6 @@ from tunnel.aio.stream import ByteStream
 from tunnel.core.errors import Refusal
 from tunnel.core.http.message import RequestHead
 from tunnel.core.http.target import is_version_1_1
-from tunnel.core.identifiers import ClusterId
 
 if TYPE_CHECKING:
     from stub.front.office import FrontOffice
@@ -24,10 +23,9 @@ class Client:
 
     Attributes:
         caller: who it is, once that is known.
-        slot: the slot that it asked for last.
     """
 
-    __slots__ = ("_admission", "_count", "_server_name", "_stream", "caller", "slot")
+    __slots__ = ("_admission", "_count", "_server_name", "_stream", "caller")
 
     _stream: ByteStream
 
@@ -36,7 +34,6 @@ class Client:
         self._count = ConnectionCount(office.quotas)
         self._server_name = server_name
         self.caller: Caller | None = None
-        self.slot: ClusterId | None = None
 
     def opened(self, stream: ByteStream) -> None:
         """Its connection is ready."""
@@ -48,6 +45,11 @@ class Client:
         self._count.closed()
 
     @property
+    def turned_away(self) -> bool:
+        """Whether its connection is one too many, so that its first request is refused, whatever it asks."""
+        return self._count.refusal is not None
+
+    @property
     def certificate(self) -> PeerCertificate | None:
         """What it showed, once that is known."""
         return self.caller.peer if self.caller is not None else None
@@ -57,8 +59,6 @@ class Client:
         admitted = self._admission.recognise(data, self._server_name)
         if admitted is None:
             return None
-        if admitted.slot is not None:
-            self.slot = admitted.slot
         refusal: Refusal | None = None
         try:
             self._admission.authorise(self._authenticate(), admitted)
@@ -85,16 +85,22 @@ class Client:
             self._admission.authorise(caller, admitted)
         except Refusal as fault:
             refusal = fault
-        if admitted is not None and admitted.slot is not None:
-            self.slot = admitted.slot
         return Verdict(self.caller, admitted, refusal)
 
     def _authenticate(self) -> Caller:
         caller = self.caller
         if caller is None:
-            caller = self.caller = self._admission.authenticate(self._stream.tls, self._stream.peer)
+            caller = self.caller = self._identify()
             self._count.identified(caller.counted_as)
         if self._count.refusal is not None:
             raise self._count.refusal
         self._admission.check_dates(caller)
         return caller
+
+    def _identify(self) -> Caller:
+        try:
+            return self._admission.authenticate(self._stream.tls, self._stream.peer)
+        except Refusal:
+            if self._count.refusal is not None:
+                raise self._count.refusal from None  # it closes the connection, which a 401 does not
+            raise

@@ -18,6 +18,7 @@ from tunnel.aio.stream import ByteStream, StreamHandler
 from tunnel.core import limits
 from tunnel.core.errors import BadRequest, Refusal, RequestTimeout
 from tunnel.core.http.message import RequestHead
+from tunnel.core.identifiers import ClusterId
 
 if TYPE_CHECKING:
     from stub.front.office import FrontOffice, Signing
@@ -43,9 +44,12 @@ class FrontConnection:
         self._loop = asyncio.get_running_loop()
         self._parser = RequestParser(self)
         self._deadline = Deadline(self._timed_out)
+        self._brief = False  # nothing will be carried out here
         self._between = True  # behind one request and before the next, with nothing of it here yet
         self._whole_read = b""  # the read under way, where it began there
         self._requests = Pipeline()
+        self._heads = 0  # of the read under way
+        self._body: list[bytes] = []  # what it holds of a body
         self._signing: SigningTurn | None = None
         self._early = bytearray()
         self._pipe: StreamHandler | None = None
@@ -62,7 +66,8 @@ class FrontConnection:
         self.stream = stream
         self.office.connection_opened(self)
         self.client.opened(stream)
-        self._deadline.set(self.office.idle_seconds)
+        self._brief = self.client.turned_away or self.office.draining
+        self._deadline.set(limits.TURN_AWAY_SECONDS if self._brief else self.office.idle_seconds)
 
     def stream_received(self, data: memoryview) -> None:
         if self._lingering or self._broken:
@@ -78,12 +83,15 @@ class FrontConnection:
                 self._take_known(verdict)
                 return
         self._between = False
-        if not self._parser.head_bytes and self._requests.receiving is None:
+        self._heads = 0
+        if not self._parser.head_bytes and self._requests.receiving is None and not self._brief:
             # With the first byte alone: neither single bytes nor empty lines in front of a head move its deadline.
             self._deadline.set(self.office.head_seconds)
         self._feed(data)
-        if self._requests.receiving is not None:
-            self._requests.receiving.read_over()
+        receiving = self._requests.receiving
+        if receiving is not None:
+            self._pass_body_on()
+            receiving.read_over()
             self._expect_body()
         self._update_reading()
 
@@ -143,11 +151,18 @@ class FrontConnection:
 
     def head_received(self, head: RequestHead) -> None:
         self._deadline.clear()
+        self._heads += 1
+        if self._heads > limits.PIPELINED_REQUESTS:
+            raise BadRequest("too many requests were sent before the first was answered", close=True)
         if self._ending or self._lingering or self.stream.closing:
             # It came behind the last request that is answered here. To carry it out all the same would be to believe bytes
             # behind a refusal that ends the connection, and its answer could not be sent.
             return
-        if head.target.startswith(OWN_TARGETS) and self.office.signing is not None:
+        if (
+            head.target.startswith(OWN_TARGETS)
+            and self.office.signing is not None
+            and not self.client.turned_away
+        ):
             self._begin_signing(head, self.office.signing)
             return
         version = self._parser.version
@@ -159,8 +174,10 @@ class FrontConnection:
             version_1_1=version == "1.1",
             keep_alive=self._parser.may_keep_alive and not self.office.draining,
         )
-        # A client that pipelines is not read further until its turn comes.
-        self._requests.take(exchange)
+        # A client that pipelines is not read further until its turn comes. One request of a read begins in the loop's turn in which
+        # it came, the others in turns of their own: a refusal is an answer at once, and a read may hold many.
+        if self._requests.take(exchange, at_once=self._heads == 1):
+            self._loop.call_soon(self._next)
 
     def _begin_signing(self, head: RequestHead, signing: "Signing") -> None:
         """A call for a certificate: the last request of its connection, and, so that answers keep their order, its only one."""
@@ -187,7 +204,14 @@ class FrontConnection:
         if self._signing is not None:
             self._signing.body_received(body)
         elif self._requests.receiving is not None:
-            self._requests.receiving.body_received(body)
+            self._body.append(body)
+
+    def _pass_body_on(self) -> None:
+        """In one piece: a read holds eleven thousand chunks of one byte, and each piece is a frame of its own to the agent."""
+        if self._body:
+            body, self._body = b"".join(self._body), []
+            if self._requests.receiving is not None:
+                self._requests.receiving.body_received(body)
 
     def request_completed(self) -> None:
         self._whole_read = b""  # what follows came with another
@@ -195,6 +219,7 @@ class FrontConnection:
             self._deadline.clear()
             self._signing.body_completed()
             return
+        self._pass_body_on()
         exchange, self._requests.receiving = self._requests.receiving, None
         if exchange is not None:
             exchange.body_completed()
@@ -232,6 +257,7 @@ class FrontConnection:
         self._broken = True
         refusal.close = True
         receiving, self._requests.receiving = self._requests.receiving, None
+        self._body = []
         signing, self._signing = self._signing, None
         if signing is not None:
             signing.drop()
@@ -277,7 +303,13 @@ class FrontConnection:
 
     def _next(self) -> None:
         """Begin the next request, but not while the client leaves the answers before it untaken: they would pile up here."""
-        if not (self.write_paused or self.stream.closing) and self._requests.next():
+        if self._lingering or self.stream.closing:
+            return
+        if self.write_paused:
+            self._deadline.set(self.office.idle_seconds)
+        elif self._requests.next():
+            if self._requests.receiving is not None:
+                self._requests.receiving.read_over()  # more of its body may never come
             self._expect_body()
             self._update_reading()
 
@@ -358,19 +390,26 @@ class FrontConnection:
         """The request that is being answered, or the pipe that it has become."""
         return self._requests.current
 
+    def uses(self, slot: ClusterId) -> bool:
+        """Whether a request that is not answered yet, or the pipe, goes where this slot led."""
+        return any(each.admitted is not None and each.admitted.slot == slot for each in self._requests)
+
     @property
     def certificate(self) -> PeerCertificate | None:
         """The certificate of whoever holds it, once that is known."""
         return self.client.certificate
 
     def drain(self) -> None:
-        """Close as soon as nothing is under way."""
+        """Close as soon as nothing is under way. What lingers ends by its deadline: to break it off could destroy its answer."""
+        if self._lingering:
+            return
         if self.idle:
             self._deadline.clear()
             self.stream.close()
-        elif self._requests.current is not None:
+        elif self._requests.unanswered:
             self._take_no_more()
-            self._requests.current.drain()
+            if self._requests.current is not None:
+                self._requests.current.drain()
 
     def abort(self, reason: str) -> None:
         """Break everything off."""
@@ -390,10 +429,11 @@ class FrontConnection:
             exchange.body_stalled(self.office.body_idle_seconds)
 
     def _timed_out(self) -> None:
-        if self._parser.in_head:
-            self._refuse_connection(BadRequest("the request's head did not arrive in time", close=True))
-        elif self._lingering:
+        untaken = self.write_paused and self._requests.current is None
+        if self._lingering or untaken:
             self.stream.abort()
+        elif self._parser.in_head:
+            self._refuse_connection(BadRequest("the request's head did not arrive in time", close=True))
         elif self._signing is not None and not self._signing.complete:
             self._refuse_connection(RequestTimeout("the request's body did not arrive in time"))
         elif self._requests.receiving is not None:

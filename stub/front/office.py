@@ -208,9 +208,10 @@ class FrontOffice:
 
     def slot_switched(self, switch: Switch) -> None:
         """End what users of a slot have open: resource versions of one cluster mean nothing in another, so that a watch that went on
-        would miss what it should show."""
+        would miss what it should show. A connection with nothing under way stays: clients keep one for all clusters of a host, and
+        its next request goes where the slot leads by then."""
         for connection in list(self.connections):
-            if connection.client.slot == switch.slot:
+            if connection.uses(switch.slot):
                 connection.abort(f"the slot {switch.slot!r} moved to the cluster {switch.after!r}")
 
     def reached(self, exchange: "Exchange", stage: Stage) -> None:

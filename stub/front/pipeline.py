@@ -1,6 +1,7 @@
 """The requests of one user's connection in their order: HTTP/1.1 answers them one at a time (RFC 9112 9.3.2)."""
 
 from collections import deque
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,18 +29,32 @@ class Pipeline:
         """Whether an answer is owed."""
         return self.current is not None or bool(self.waiting)
 
+    def __iter__(self) -> "Iterator[Exchange]":
+        """All that are not answered yet, in order."""
+        if self.current is not None:
+            yield self.current
+        yield from self.waiting
+
     @property
     def last(self) -> "Exchange | None":
         """The one behind all others that are here."""
         return self.waiting[-1] if self.waiting else self.current
 
-    def take(self, exchange: "Exchange") -> None:
-        """Begin it, or keep it until its turn comes."""
-        if self.current is None:
+    def take(self, exchange: "Exchange", *, at_once: bool = True) -> bool:
+        """Begin it, or keep it until its turn comes.
+
+        Args:
+            at_once: whether it may begin now; it may not where another one has in the same read.
+
+        Returns:
+            Whether `next` is to be called for it, as there is nothing in front whose end would.
+        """
+        if at_once and not self.unanswered:
             self.current = exchange
             exchange.begin()
-        else:
-            self.waiting.append(exchange)
+            return False
+        self.waiting.append(exchange)
+        return self.current is None and len(self.waiting) == 1
 
     def next(self) -> bool:
         """Begin the next one; whether there was one to begin."""
@@ -56,9 +71,8 @@ class Pipeline:
 
     def lose(self, reason: str) -> None:
         """The client is gone, and wants none of them any more."""
-        exchanges = [self.current, *self.waiting]
+        exchanges = list(self)
         self.current = self.receiving = None
         self.waiting.clear()
         for exchange in exchanges:
-            if exchange is not None:
-                exchange.client_lost(reason)
+            exchange.client_lost(reason)

@@ -171,6 +171,33 @@ async def test_an_idle_connection_is_closed_politely(parts: Tunnel) -> None:
     assert await used.ended() is End.CLOSE_NOTIFY
 
 
+async def test_a_connection_more_than_all_may_have_is_closed_behind_its_handshake_and_counted(
+    parts: Tunnel,
+) -> None:
+    await parts.start_stub(max_connections=1)
+    await parts.start_agent()
+    first = await parts.connect()
+    assert (await first.ask("GET /api")).status == 200
+    assert await (await parts.connect()).ended() is End.CUT
+    assert b"cluster_tunnel_stub_failed_handshakes_total 1.0" in parts.stub.measures.render()
+    assert (await first.ask("GET /api")).status == 200
+    await first.close()
+    await until(lambda: not parts.stub.office.connections)
+    assert (await (await parts.connect()).ask("GET /api")).status == 200
+
+
+async def test_a_connection_more_than_an_address_may_have_and_without_a_certificate_does_not_stay(
+    parts: Tunnel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await parts.start_stub(max_connections_per_address=1)
+    first = await parts.connect()
+    refused = await (await parts.connect(None)).ask("GET /api")
+    assert (refused.status, refused.values("retry-after")) == (429, ["1"])
+    monkeypatch.setattr(limits, "TURN_AWAY_SECONDS", 0.05)
+    assert await (await parts.connect(None)).ended() is End.CLOSE_NOTIFY
+    assert (await first.ask("GET /api")).status == 503
+
+
 async def test_white_space_behind_a_request_does_not_end_it(parts: Tunnel) -> None:
     """Old clients send an empty line behind a POST; the time limit on heads is not for the request that runs."""
     await parts.start_stub(head_timeout=0.1, idle_timeout=0.1)

@@ -11,6 +11,8 @@ TEST_BODY: Final = ("tests/unit/core/http/test_body.py",)
 TEST_TARGET: Final = ("tests/unit/core/http/test_target.py",)
 TEST_FIELDS: Final = ("tests/unit/core/http/test_fields.py",)
 TEST_CONNECTION: Final = ("tests/unit/stub/front/test_connection.py",)
+TEST_PIPELINE: Final = ("tests/unit/stub/front/test_pipeline.py",)
+TEST_QUOTAS: Final = ("tests/unit/stub/front/test_quotas.py",)
 TEST_PARSER: Final = ("tests/unit/stub/front/test_parser.py",)
 INSPECTION: Final = "agent/inspection.py"
 TEST_STUB: Final = ("tests/integration/test_hostile_stub.py",)
@@ -132,11 +134,74 @@ REQUESTS: Final = (
         TEST_CONNECTION,
     ),
     Mutation(
+        "a connection too many that says nothing",
+        "stub/front/connection.py",
+        "limits.TURN_AWAY_SECONDS if self._brief else self.office.idle_seconds",
+        "self.office.idle_seconds",
+        TEST_QUOTAS,
+    ),
+    Mutation(
+        "a connection too many with a slow head",
+        "stub/front/connection.py",
+        " and not self._brief:\n",
+        ":\n",
+        TEST_QUOTAS,
+    ),
+    Mutation(
+        "a connection too many without a certificate",
+        "stub/front/client.py",
+        "            if self._count.refusal is not None:\n                raise",
+        "            if False:\n                raise",
+        TEST_QUOTAS,
+    ),
+    Mutation(
+        "a connection too many calls for a certificate",
+        "stub/front/connection.py",
+        "            and not self.client.turned_away\n",
+        "",
+        TEST_QUOTAS,
+    ),
+    Mutation(
         "requests without end are queued",
         "stub/front/connection.py",
         "        if self._requests.waiting or self._body_paused or",
         "        if self._body_paused or",
-        ("tests/unit/stub/front/test_pipeline.py",),
+        TEST_PIPELINE,
+    ),
+    Mutation(
+        "a read full of requests",
+        "stub/front/connection.py",
+        "        if self._heads > limits.PIPELINED_REQUESTS:\n",
+        "        if False:\n",
+        TEST_PIPELINE,
+    ),
+    Mutation(
+        "a read full of refusals is answered in one turn",
+        "stub/front/connection.py",
+        "at_once=self._heads == 1",
+        "at_once=True",
+        TEST_PIPELINE,
+    ),
+    Mutation(
+        "a read full of chunks is as many frames to the agent",
+        "stub/front/connection.py",
+        "            self._body.append(body)\n",
+        "            self._requests.receiving.body_received(body)\n",
+        TEST_CONNECTION,
+    ),
+    Mutation(
+        "a head that was refused and never ends",
+        "stub/front/connection.py",
+        "        if self._lingering or untaken:\n",
+        "        if self._lingering and not self._parser.in_head:\n",
+        TEST_CONNECTION,
+    ),
+    Mutation(
+        "answers that nobody takes, with requests waiting behind them",
+        "stub/front/connection.py",
+        "        if self._lingering or untaken:\n",
+        "        if self._lingering:\n",
+        TEST_PIPELINE,
     ),
     Mutation(
         "what follows bytes that could not be told apart is believed",
@@ -214,5 +279,68 @@ REQUESTS: Final = (
         "            self._keep_alive = self._keep_alive and take == len(data)\n",
         "            pass\n",
         ("tests/unit/agent/upstream/test_connection.py",),
+    ),
+    Mutation(
+        "a selector among so many parameters that Go reads none",
+        "tunnel/core/policy/request.py",
+        '    if query.count(b"&") >= _QUERY_PAIRS:\n',
+        "    if False:\n",
+        ("tests/unit/core/policy/test_ceiling.py",),
+    ),
+    Mutation(
+        "a path whose escapes take long to decode",
+        "tunnel/core/http/kubernetes.py",
+        "unquote(path[:_DECODED_BYTES]) + path[_DECODED_BYTES:]\n",
+        "unquote(path)\n",
+        ("tests/unit/core/http/test_kubernetes.py",),
+    ),
+    Mutation(
+        "a query that takes long to hide",
+        "tunnel/core/audit.py",
+        "target[:URI_CHARACTERS].partition",
+        "target.partition",
+        ("tests/unit/core/test_audit.py",),
+    ),
+    Mutation(
+        "escaped segments that take long to judge",
+        "tunnel/core/policy/request.py",
+        "    if len(segments) > _ODD_SEGMENTS:\n",
+        "    if False:\n",
+        ("tests/unit/core/policy/test_request.py",),
+    ),
+    Mutation(
+        "dot segments lead out of the path that the agent's URL has",
+        INSPECTION,
+        '        if self._base_path and may_climb_above_root(head.target.partition(b"?")[0]):\n',
+        "        if False:\n",
+        ("tests/unit/agent/test_inspection.py",),
+    ),
+    Mutation(
+        "dot segments hide an exec at a kubelet from the recording",
+        "stub/recording/subject.py",
+        'posixpath.normpath("/" + info.path.partition(f"/{info.name}/proxy/")[2])',
+        'info.path.partition(f"/{info.name}/proxy/")[2]',
+        ("tests/unit/stub/recording/test_subject.py",),
+    ),
+    Mutation(
+        "a path that is too long to be read hides an exec from the recording",
+        "stub/recording/subject.py",
+        "    if len(info.path) > PATH_CHARACTERS:\n",
+        "    if False:\n",
+        ("tests/unit/stub/recording/test_subject.py",),
+    ),
+    Mutation(
+        "a reader of the audit log that stands still stops everything",
+        "tunnel/kit/jsonlines.py",
+        "threaded=not regular",
+        "threaded=False",
+        ("tests/unit/kit/test_jsonlines.py",),
+    ),
+    Mutation(
+        "a disk that fills up garbles the audit log",
+        "tunnel/kit/jsonlines.py",
+        "_NEWLINE + data if self._cut else data",
+        "data",
+        ("tests/unit/kit/test_jsonlines.py",),
     ),
 )

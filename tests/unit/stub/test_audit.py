@@ -23,7 +23,7 @@ class Log:
     """An audit log that is read again."""
 
     def __init__(self) -> None:
-        self._file = io.StringIO()
+        self._file = io.BytesIO()
         self.log = AuditLog(JsonLines(self._file, "--audit"))
 
     @property

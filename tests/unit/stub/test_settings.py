@@ -48,6 +48,7 @@ def test_audit_goes_to_a_file_or_standard_output_or_is_off(tmp_path: Path) -> No
         ("--default-cluster", "Blue", "is not a cluster id"),
         ("--max-connections", "0", "from 1 to"),
         ("--head-timeout", "0s", "leaves no time"),
+        ("--splice-drain", "30001ms", "agents keep to 30s, and 30s1ms is more"),
         ("--lease", "etcd:a", "is no lease"),
         ("--lease-duration", "1500ms", "is not a whole number of seconds"),
         ("--pod-name", "Stub", "is not the name of a Pod"),

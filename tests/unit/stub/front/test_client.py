@@ -2,9 +2,7 @@
 
 import pytest
 
-from tests.unit.fakes import Clock
-from tests.unit.stub.parts import ALICE, BLUE, FarAgent, FarChannel, Stub
-from tunnel.core.identifiers import ClusterId
+from tests.unit.stub.parts import ALICE, FarAgent, FarChannel, Stub
 
 
 async def test_a_user_is_who_opened_the_connection_and_dates_count_per_request(
@@ -47,17 +45,3 @@ async def test_the_certificate_is_known_from_the_first_request_on(stub: Stub, ag
     assert client.certificate is None
     user.ask()
     assert client.certificate is ALICE
-
-
-async def test_the_slot_asked_for_last_is_known_whether_the_request_was_parsed_or_recognised(
-    clock: Clock,
-) -> None:
-    slot = ClusterId("prod")
-    stub = Stub(slots={slot: (BLUE,)})
-    channel = stub.agent().channel()
-    parsed, recognised = stub.user(), stub.user()
-    for number, user in enumerate((parsed, recognised), 1):
-        assert user.front.client.slot is None
-        user.ask("GET /clusters/prod/api")
-        channel.answer(number)
-        assert user.front.client.slot == slot

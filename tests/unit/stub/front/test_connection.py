@@ -5,6 +5,7 @@ import pytest
 from tests.unit.fakes import Clock, settle
 from tests.unit.stub.parts import FarAgent, FarChannel, Stub, request_bytes
 from tunnel.core import limits
+from tunnel.core.session.events import BodyReceived
 from tunnel.core.wire.exchange import Cancel, Request
 
 GET = request_bytes("GET /api/v1/pods")
@@ -107,6 +108,8 @@ async def test_nothing_behind_a_refusal_that_closes_is_carried_out(
     """What follows could be a smuggled request, and its answer could not be sent."""
     user = stub.user()
     user.send(bad + request_bytes("DELETE /api/v1/namespaces/prod"))
+    await settle()
+    user.stream.lose()
     found, fields, rest = user.answer()
     assert (found, fields["connection"]) == (status, "close")
     assert b"HTTP/1.1 4" not in rest
@@ -209,6 +212,16 @@ async def test_a_head_that_does_not_arrive_in_time_is_refused(stub: Stub, clock:
     assert user.take() == b""
     await clock.advance(1)
     assert user.answer()[0] == 400
+    await clock.advance(limits.LINGER_SECONDS)
+    assert user.stream.aborted
+
+
+async def test_behind_a_malformed_head_that_never_ends_the_connection_does(stub: Stub, clock: Clock) -> None:
+    user = stub.user()
+    user.send(b"GET /api HTTP/1.1\r\nHost: a\r\nbad field\r\n")
+    assert user.answer()[0] == 400
+    await clock.advance(limits.LINGER_SECONDS)
+    assert user.stream.aborted
 
 
 async def test_a_running_request_has_no_time_limit(
@@ -330,12 +343,25 @@ async def test_a_request_that_begins_while_nothing_is_taken_has_its_answer_held_
 ) -> None:
     user = stub.user()
     user.stream.pause_writing()
-    user.send(request_bytes("GET /api", "Impersonate-User: root") + GET)
+    user.send(GET)
     channel.head(1)
     channel.data(bytes(limits.SMALL_RESPONSE_BYTES + 1))
     assert not channel.stream.reading
     user.stream.resume_writing()
     assert channel.stream.reading
+
+
+async def test_a_read_full_of_the_smallest_chunks_is_one_piece_for_the_agent(
+    stub: Stub, agent: FarAgent
+) -> None:
+    user = stub.user()
+    user.ask("POST /api", "Transfer-Encoding: chunked")
+    agent.asked()
+    agent.say()
+    user.send(b"1\r\nb\r\n" * 1000)
+    user.send(b"1\r\nc\r\n" * 1000 + b"0\r\n\r\n")
+    pieces = [event.data for event in agent.heard(BodyReceived)]
+    assert pieces == [b"b" * 1000, b"c" * 1000]
 
 
 async def test_a_body_that_stopped_the_user_does_not_stop_the_next_request(

@@ -2,7 +2,9 @@
 
 import pytest
 
+from tests.unit.fakes import Clock, settle
 from tests.unit.stub.parts import FarAgent, FarChannel, Stub, User, request_bytes
+from tunnel.core import limits
 
 GET = request_bytes("GET /api/v1/pods")
 EVENT = b'{"type":"ADDED"}\n'
@@ -12,6 +14,18 @@ async def test_draining_closes_an_idle_connection_at_once(stub: Stub) -> None:
     user = stub.user()
     user.front.drain()
     assert user.stream.closed
+
+
+async def test_a_connection_that_opens_while_the_stub_drains_is_closed_soon_where_it_asks_for_nothing(
+    stub: Stub, clock: Clock
+) -> None:
+    stub.office.draining = True
+    silent, asking = stub.user(), stub.user()
+    asking.ask()
+    assert asking.answer()[0] == 503
+    assert asking.stream.closed
+    await clock.advance(limits.TURN_AWAY_SECONDS)
+    assert silent.stream.closed
 
 
 async def test_draining_closes_behind_the_running_answer(
@@ -121,3 +135,28 @@ async def test_draining_ends_nothing_else_that_would_look_complete(
     assert not user.stream.closing
     channel.data(b"more\n")
     assert b"more" in user.take()
+
+
+async def test_draining_between_two_requests_that_came_together_closes_behind_the_last(
+    stub: Stub, agent: FarAgent
+) -> None:
+    user = stub.user()
+    user.send(request_bytes("GET /api", "Impersonate-User: root") * 3)
+    user.front.drain()
+    await settle()
+    assert user.take().count(b"HTTP/1.1 403") == 3
+    assert user.stream.closed
+
+
+@pytest.mark.parametrize("data", [b"GET /api HTTP/1.1\r\nbad field\r\n", GET * 1000], ids=["broken", "many"])
+async def test_draining_leaves_an_answer_time_on_which_a_close_waits_but_no_more(
+    stub: Stub, clock: Clock, data: bytes
+) -> None:
+    user = stub.user(tls=None)
+    user.send(data)
+    await settle(limits.PIPELINED_REQUESTS + 1)
+    assert user.stream.ended
+    user.front.drain()
+    assert not user.stream.closing
+    await clock.advance(limits.LINGER_SECONDS)
+    assert user.stream.aborted

@@ -1,11 +1,15 @@
 """How much one address, one user and one cluster may have open."""
 
+from typing import cast
+
 import pytest
 
-from stub.front.office import FrontOffice
+from stub.front.office import FrontOffice, Signing
 from stub.front.quotas import Count, QuotaLimits
-from tests.unit.fakes import USER_TLS
-from tests.unit.stub.parts import BLUE, Stub, User, request_bytes
+from tests.unit.fakes import USER_TLS, Clock
+from tests.unit.stub.parts import ALICE, BLUE, Stub, User, request_bytes
+from tunnel.aio.stream import TlsFacts
+from tunnel.core import limits
 from tunnel.core.errors import TooManyRequests
 from tunnel.core.http.message import Field
 
@@ -63,6 +67,45 @@ async def test_one_connection_too_many_from_an_address_is_told_so_and_closed(stu
     for user in (second, third):
         user.stream.lose()
     assert in_use(office) == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("tls", [USER_TLS, None], ids=["certificate", "none"])
+async def test_a_connection_too_many_that_says_nothing_or_not_all_is_closed_soon(
+    stub: Stub, clock: Clock, tls: TlsFacts | None
+) -> None:
+    limited(stub, connections_per_address=1)
+    stub.user()
+    silent, slow = stub.user(tls), stub.user(tls)
+    await clock.advance(limits.TURN_AWAY_SECONDS / 2)
+    assert not silent.stream.closing
+    slow.send(GET[:10])
+    await clock.advance(limits.TURN_AWAY_SECONDS / 2)
+    assert silent.stream.closed
+    assert slow.answer()[0] == 400
+    await clock.advance(limits.LINGER_SECONDS)
+    assert slow.stream.aborted
+
+
+@pytest.mark.parametrize("target", ["/api", "/.cluster-tunnel/join"])
+async def test_a_connection_too_many_is_told_so_and_closed_without_a_certificate_too(
+    stub: Stub, target: str
+) -> None:
+    limited(stub, connections_per_address=1)
+    stub.office.signing = cast("Signing", object())  # never asked
+    stub.user()
+    second = stub.user(tls=None)
+    second.ask(f"GET {target}")
+    assert refusal(second) == (429, "1", "close")
+    assert second.stream.closed
+
+
+async def test_who_opens_one_connection_too_many_is_in_the_books(stub: Stub) -> None:
+    limited(stub, connections_per_address=1)
+    stub.user()
+    stub.user().ask()
+    ((refused, _),) = stub.book.lines
+    assert refused.caller is not None
+    assert refused.caller.peer is ALICE
 
 
 async def test_one_connection_too_many_of_a_user_is_told_so_and_closed(stub: Stub) -> None:

@@ -44,24 +44,41 @@ async def test_a_cluster_of_a_slot_can_still_be_asked_by_its_own_name(stub: Stub
     assert len(green.asked()) == 1
 
 
-async def test_when_it_moves_everything_its_users_have_open_ends_and_nothing_else(
+async def test_when_it_moves_everything_its_users_have_under_way_ends_and_nothing_else(
     stub: Stub, clock: Clock
 ) -> None:
     blue, green = stub.agent("b", BLUE), stub.agent("g", GREEN)
-    of_slot, seen_again, other = stub.user(), stub.user(), stub.user()
+    of_slot, seen_again, queued, other, idle = (stub.user() for _ in range(5))
+    for number, user in enumerate((other, idle), 1):
+        user.ask("GET /clusters/prod/api")
+        blue.answer(number)
     of_slot.ask(WATCH)
     seen_again.ask(WATCH)  # by what its bytes were found to mean
-    other.ask("GET /clusters/green/api/v1/pods?watch=true")
-    blue.asked()
-    green.asked()
+    seen_again.ask("GET /clusters/green/api")
+    for number in (3, 4):
+        blue.channel().head(number)
+    for user in (other, queued):
+        user.ask("GET /clusters/green/api/v1/pods?watch=true")
+    queued.ask("DELETE /clusters/prod/api/v1/namespaces/a")
     blue.stream.lose()
-    for user in (of_slot, seen_again):
-        assert user.answer()[0] == 502  # its agent is gone, and a retry never crosses clusters
-        user.ask(WATCH)
-        assert user.answer()[0] == 503
     await clock.advance(10)
-    assert [user.stream.aborted for user in (of_slot, seen_again, other)] == [True, True, False]
+    users = (of_slot, seen_again, queued, other, idle)
+    assert [user.stream.aborted for user in users] == [True, True, True, False, False]
+    assert len(green.asked()) == 2
+    idle.ask(WATCH)
+    assert len(green.asked()) == 1
+
+
+async def test_a_request_is_not_asked_again_of_the_cluster_that_follows(stub: Stub, clock: Clock) -> None:
+    blue, green = stub.agent("b", BLUE), stub.agent("g", GREEN)
+    user = stub.user()
+    user.ask(WATCH)
+    assert len(blue.asked()) == 1
+    blue.stream.lose()
+    assert user.answer()[0] == 502
+    user.ask(WATCH)
+    assert user.answer()[0] == 503
+    await clock.advance(10)
     assert green.asked() == []
-    again = stub.user()
-    again.ask(WATCH)
+    user.ask(WATCH)
     assert len(green.asked()) == 1
