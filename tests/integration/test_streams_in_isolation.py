@@ -9,6 +9,7 @@ from tests.integration.tls_end import TlsEnd
 from tests.integration.tunnel_fixture import Tunnel
 from tests.integration.upstream import Incoming, Upstream, answering
 from tests.integration.waiting import until
+from tunnel.core import limits
 
 MIB = 1024 * 1024
 
@@ -96,13 +97,16 @@ async def test_pipelined_requests_of_a_client_that_reads_nothing_are_held_back(
     """Their answers would pile up in the stub: what one connection may leave untaken is bounded."""
     upstream.script = answering(200, b"x" * 64_000)
     client = await tunnel.connect(kernel_buffer=16 * 1024)
-    client.send(request("GET /api") * 200)
-    await until(lambda: waiting(tunnel) > 64 * 1024)
+    sent = 0
+    while waiting(tunnel) <= 64 * 1024:
+        client.send(request("GET /api") * limits.PIPELINED_REQUESTS)
+        sent += limits.PIPELINED_REQUESTS
+        await until(lambda sent=sent: waiting(tunnel) > 64 * 1024 or len(upstream.requests) == sent)
     other = await tunnel.connect()
     for _ in range(100):
         await other.ask("GET /other")
     assert waiting(tunnel) < MIB
-    for _ in range(200):
+    for _ in range(sent):
         assert len((await client.answer()).body) == 64_000
 
 

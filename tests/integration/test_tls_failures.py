@@ -16,11 +16,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests import pki
 from tests.integration.loops import Recorder, serving
-from tunnel.aio import handshake
+from tunnel.aio import handshake, tls
 from tunnel.aio.admittance import HandshakeLimits, TurnedAway
 from tunnel.aio.dial import dial_plain, dial_tls
 from tunnel.aio.errors import ConnectFailed, DialFailed, HandshakeFailed, ResolveFailed, TlsBroken
 from tunnel.aio.listen import ListenerSettings
+from tunnel.kit import unraisable
 
 HOUR = datetime.timedelta(hours=1)
 
@@ -227,6 +228,22 @@ async def test_garbage_in_place_of_a_hello_ends_the_connection_with_a_reason(
         assert server.listener.pending_handshakes == 0
 
 
+async def test_a_server_name_that_is_not_ascii_is_a_log_line_and_no_traceback(
+    authority: pki.Authority, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    hello = client_hello(pki.client_context(authority)).replace(b"localhost", b"l\xffcal\nost")
+    unraisable.install()
+    try:
+        async with serving(pki.server_context(authority.server())) as server:
+            await raw_exchange(server.port, hello)
+            assert await server.failure()
+    finally:
+        unraisable.uninstall()
+    (line,) = (record for record in caplog.records if record.name == unraisable.__name__)
+    assert line.__dict__["reason"].startswith("UnicodeDecodeError: ")
+    assert capfd.readouterr().err == ""
+
+
 async def test_a_peer_that_sends_nothing_is_closed_at_the_deadline(authority: pki.Authority) -> None:
     async with serving(pki.server_context(authority.server()), settings=HASTY) as server:
         started = time.monotonic()
@@ -266,6 +283,26 @@ async def test_a_handshake_that_waits_for_its_peer_gives_way_to_a_newer_one(auth
         assert server.listener.turned_away == {TurnedAway.GAVE_WAY: 1}
         writer.close()
         await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+
+
+async def test_a_handshake_that_has_failed_gives_way_while_its_peer_reads_why(
+    authority: pki.Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A byte of junk for each connection, none of which is ever closed, must not fill the places."""
+    monkeypatch.setattr(tls, "ALERT_SECONDS", 60.0)
+    settings = ListenerSettings(handshakes=HandshakeLimits(pending=1))
+    async with serving(pki.server_context(authority.server()), settings=settings) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        assert await reader.read()
+        assert server.listener.pending_handshakes == 1
+        owner = Recorder()
+        context = pki.client_context(authority)
+        stream = await dial_tls("localhost", server.port, context, handler_factory=lambda: owner)
+        assert await server.failure() == "plain HTTP was sent where TLS is spoken"
+        stream.abort()
+        writer.close()
+        await asyncio.gather(owner.closed.wait(), writer.wait_closed(), return_exceptions=True)
 
 
 async def test_connections_above_the_rate_of_an_address_are_closed_at_once(authority: pki.Authority) -> None:

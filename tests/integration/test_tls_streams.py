@@ -366,6 +366,19 @@ async def test_plain_streams_keep_half_close_and_order() -> None:
         assert owner.error is None
 
 
+async def test_a_plain_stream_that_is_cut_does_not_look_like_one_that_has_ended() -> None:
+    async with serving(None) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        other = await server.owner()
+        other.stream.write(b"half of it")
+        assert await reader.readexactly(10) == b"half of it"
+        other.stream.cut()
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        writer.close()
+        await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+
+
 async def test_twenty_megabytes_each_way_over_plain_tcp_arrive_unchanged() -> None:
     async with serving(None, Chaotic) as server:
         owner = Chaotic()

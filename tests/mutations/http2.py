@@ -171,4 +171,18 @@ HTTP2: Final = (
         "        if link is None:\n",
         ("tests/unit/stub/agents/test_channel.py",),
     ),
+    Mutation(
+        "a control message that takes long to read",
+        "tunnel/core/wire/control.py",
+        "    if len(payload) > limits.CONTROL_BYTES:\n",
+        "    if False:\n",
+        ("tests/unit/core/wire/test_control.py",),
+    ),
+    Mutation(
+        "a flood of control messages",
+        "tunnel/core/session/lane.py",
+        "        if not self._control.take(now):\n",
+        "        if False:\n",
+        ("tests/unit/core/session/test_control_messages.py",),
+    ),
 )

@@ -244,6 +244,13 @@ TLS: Final = (
         ("tests/unit/aio/test_admittance.py",),
     ),
     Mutation(
+        "a byte of junk for each connection keeps everybody else out",
+        "tunnel/aio/handshake.py",
+        "        if flight:\n",
+        "        if True:\n",
+        ("tests/unit/aio/test_handshake.py",),
+    ),
+    Mutation(
         "handshakes that have failed keep everybody else out",
         "tunnel/aio/tls.py",
         "            self._handshake.give_up()\n",

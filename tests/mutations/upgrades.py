@@ -121,4 +121,11 @@ UPGRADES: Final = (
         "write(",
         (FRONT,),
     ),
+    Mutation(
+        "a cut over plain TCP looks like an end",
+        "tunnel/aio/plain.py",
+        "        self._transport.close_by_reset()\n",
+        "",
+        ("tests/integration/test_tls_streams.py",),
+    ),
 )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from math import ceil
 
+from tunnel.aio.sockets import SocketOptions
 from tunnel.aio.stream import Buffer, StreamHandler, TlsFacts
 
 USER_TLS = TlsFacts("TLSv1.3", "http/1.1", None, b"alice")
@@ -20,6 +21,8 @@ class FakeStream:
         records: what was written in a record of its own; it is among `written` too.
         ended, closed, aborted, was_cut: whether `write_end`, `close`, `abort` or `cut` was called.
         reading: whether the owner wants to be delivered to.
+        options: what was last set on the socket.
+        acknowledged_at: when the peer last acknowledged anything, in `loop.time()`; None is just now.
     """
 
     def __init__(self, tls: TlsFacts | None = USER_TLS, peer: str = "192.0.2.1") -> None:
@@ -29,6 +32,8 @@ class FakeStream:
         self.records: list[bytes] = []
         self.ended = self.closed = self.aborted = self.was_cut = False
         self.reading = True
+        self.options: SocketOptions | None = None
+        self.acknowledged_at: float | None = None
         self.waiting_bytes = 0
         self.handler: StreamHandler | None = None
 
@@ -36,6 +41,13 @@ class FakeStream:
 
     def set_handler(self, handler: StreamHandler) -> None:
         self.handler = handler
+
+    def set_socket_options(self, options: SocketOptions) -> None:
+        self.options = options
+
+    def seconds_since_ack(self) -> float:
+        now = asyncio.get_running_loop().time()
+        return 0.0 if self.acknowledged_at is None else now - self.acknowledged_at
 
     def write(self, data: Buffer) -> None:
         if not (self.closing or self.ended):

@@ -43,7 +43,8 @@ class Waiting(Protocol):
 
     @property
     def waiting_since(self) -> float:
-        """When that became so, by the loop's clock; the beginning of time where the peer has not said anything yet."""
+        """When that became so, by the loop's clock; the beginning of time where the peer has not said anything yet, or where
+        the handshake has failed and the connection is kept for its alert alone."""
         ...
 
 

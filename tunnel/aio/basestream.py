@@ -99,6 +99,10 @@ class BaseStream(asyncio.BufferedProtocol):
         """Change the socket's options, once it is known what the connection is for."""
         self._transport.set_options(options)
 
+    def seconds_since_ack(self) -> float:
+        """See `ByteStream`."""
+        return self._transport.seconds_since_ack()
+
     def write(self, data: Buffer) -> None:
         """See `ByteStream`."""
         ending = self._ending
@@ -168,8 +172,8 @@ class BaseStream(asyncio.BufferedProtocol):
         return self._ending.closing
 
     def refuse(self, reason: str) -> None:
-        """Close the connection as soon as it is made; for a listener that has too many."""
-        self._ending.error = StreamError(reason)
+        """Close the connection as soon as it is made; for a listener that has too many. One that has failed before keeps its reason."""
+        self._ending.error = self._ending.error or StreamError(reason)
 
     # What the transport calls ---------------------------------------------------------------------------------------
 

@@ -25,6 +25,9 @@ _HEADER_BYTES: Final = 5
 _LARGEST_BYTES: Final = RECORD_BYTES + 2048  # RFC 5246 6.2.3; OpenSSL refuses more by the header alone
 _CONTENT_TYPES: Final = range(20, 24)
 
+RECORDS_PER_STEP: Final = 64
+"""A flight has less than ten; looking through what could be 13 000 empty ones would hold up the loop."""
+
 
 @cache
 def handshake_threads() -> ThreadPoolExecutor:
@@ -86,19 +89,21 @@ class Handshake:
         self.running = False
         """Whether a thread is at work on it."""
         self.waiting_since = -math.inf
-        """When it last became the peer's turn to speak, by the loop's clock; -inf before the first step."""
+        """When we last spoke, so that it became the peer's turn, by the loop's clock; -inf where we have not, or it has failed."""
 
     def step(self) -> None:
-        """Let OpenSSL go on with what is there."""
+        """Let OpenSSL go on with what is there, but for a record that is not whole: the rest of it would be taken for the beginning of
+        another one."""
         self.running = True
-        self._incoming.write(self.kept)
-        self.kept.clear()
+        size = usable_bytes(self.kept)
+        self._incoming.write(self.kept[:size])
+        del self.kept[:size]
         handshake_threads().submit(self._run)
 
     def received(self, data: memoryview) -> None:
         """Take bytes of the peer."""
         self.kept += data
-        if not self.running and worth_a_step(self.kept):
+        if not self.running and usable_bytes(self.kept):
             self.step()
 
     def ended(self) -> None:
@@ -110,6 +115,10 @@ class Handshake:
     def stop(self) -> None:
         """Tell nothing more; a step that runs comes to its end unseen."""
         self._stopped = True
+
+    def give_up(self) -> None:
+        """It has failed, and its connection has nothing left to do but to let the peer read why: it has no claim to its place."""
+        self.waiting_since = -math.inf
 
     def _run(self) -> None:
         """In a thread."""
@@ -130,27 +139,36 @@ class Handshake:
         self.running = False
         if self._stopped:
             return
-        self._send(self._outgoing.read())
-        self.waiting_since = self._loop.time()
+        flight = self._outgoing.read()
+        self._send(flight)
+        if flight:
+            # A byte of junk has no answer and costs no signature, so it gives no claim to a place.
+            self.waiting_since = self._loop.time()
         if isinstance(outcome, Exception):
             self._finished(outcome)
         elif outcome is Step.DONE:
             self._finished(None)
-        elif worth_a_step(self.kept):
+        elif usable_bytes(self.kept):
             self.step()
         elif self._ended:
             self.ended()
 
 
-def worth_a_step(kept: bytearray) -> bool:
-    """Return whether OpenSSL can do anything with `kept`: a whole record is there, or what can never become one.
+def usable_bytes(kept: bytearray) -> int:
+    """Return how much of `kept` OpenSSL can do anything with: its whole records, or all of it where it can never become one.
 
     So a peer that sends a byte at a time costs one step per record, not one per byte."""
-    if not kept:
-        return False
-    if kept[0] not in _CONTENT_TYPES:
-        return True
-    if len(kept) < _HEADER_BYTES:
-        return False
-    size = int.from_bytes(kept[3:5], "big")
-    return size > _LARGEST_BYTES or len(kept) >= _HEADER_BYTES + size
+    end = 0
+    for _ in range(RECORDS_PER_STEP):
+        if end < len(kept) and kept[end] not in _CONTENT_TYPES:
+            return len(kept)
+        body = end + _HEADER_BYTES
+        if len(kept) < body:
+            break
+        size = int.from_bytes(kept[body - 2 : body], "big")
+        if size > _LARGEST_BYTES:
+            return len(kept)
+        if len(kept) < body + size:
+            break
+        end = body + size
+    return end

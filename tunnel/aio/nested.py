@@ -6,7 +6,6 @@ look like cuts.
 
 import asyncio
 import socket
-from collections.abc import Iterable
 from typing import Any
 
 from tunnel.aio.basestream import BaseStream
@@ -101,10 +100,6 @@ class NestedTransport(asyncio.Transport):
 
     def write(self, data: Buffer) -> None:
         self._outer.write(data)
-
-    def writelines(self, list_of_data: Iterable[Buffer]) -> None:
-        for piece in list_of_data:
-            self._outer.write(piece)
 
     def write_eof(self) -> None:
         self._outer.write_end()

@@ -18,7 +18,8 @@ class PlainStream(BaseStream):
             self._handler.stream_received(data)
 
     def cut(self) -> None:
-        """See `ByteStream`."""
+        """See `ByteStream`. A FIN would say that this was the end."""
+        self._transport.close_by_reset()
         self.abort()
 
     def _received_fin(self) -> None:

@@ -116,6 +116,11 @@ class SessionRunner(Generic[Event]):
             self._stream is not None and self._stream.waiting_bytes > limits.WRITE_HIGH_BYTES
         )
 
+    @property
+    def waiting_bytes(self) -> int:
+        """What the core has given up and the connection has not taken."""
+        return self._stream.waiting_bytes if self._stream is not None else 0
+
     def flush_soon(self) -> None:
         """Write what the core holds at the end of this turn: all frames of one turn leave together."""
         if not self._flushing and not self.closed:

@@ -18,6 +18,9 @@ class Splice:
         left, right: the connections; their handlers are replaced.
         on_closed: called once, with the bytes relayed from left to right and from right to left and why it ended.
         drain_seconds: how long the other direction may go on once one side has ended.
+
+    Attributes:
+        broken: the side that was lost without an end, if one was.
     """
 
     def __init__(
@@ -32,6 +35,7 @@ class Splice:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self.broken: SpliceEnd | None = None
         self.left = SpliceEnd(self, left)
         self.right = SpliceEnd(self, right)
         self.left.other, self.right.other = self.right, self.left
@@ -61,6 +65,7 @@ class Splice:
             end.other.stream.close()
         else:
             # What arrived is delivered, an exit status above all; but a reset must not look like a clean end.
+            self.broken = end
             end.other.stream.cut()
         self.finish(str(error) if error else "one side closed")
 

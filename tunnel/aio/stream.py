@@ -7,6 +7,8 @@ blocking (`ByteStream`). There are two kinds: `tunnel.aio.tls.TlsStream` and `tu
 from dataclasses import dataclass
 from typing import Protocol
 
+from tunnel.aio.sockets import SocketOptions
+
 Buffer = bytes | bytearray | memoryview
 
 
@@ -64,6 +66,12 @@ class ByteStream(Protocol):
     def set_handler(self, handler: StreamHandler) -> None:
         """Hand the connection to another owner from the next event on (a channel becoming a raw pipe). `stream_opened` is
         not called again."""
+
+    def set_socket_options(self, options: SocketOptions) -> None:
+        """Change the socket's options, once it is known what the connection is for."""
+
+    def seconds_since_ack(self) -> float:
+        """Return how long ago the peer's kernel last acknowledged anything; 0 where the system does not say."""
 
     def write(self, data: Buffer) -> None:
         """Send `data`, together with everything else that is written in this turn of the loop. A memoryview is used up before

@@ -1,9 +1,13 @@
 """The loop's transport under a stream: there from the first callback to the last, and asked only while it is there."""
 
 import asyncio
-from typing import cast
+import socket
+import struct
+from typing import Final, cast
 
-from tunnel.aio.sockets import SocketOptions
+from tunnel.aio.sockets import SocketOptions, seconds_since_ack
+
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
 class StreamTransport:
@@ -48,6 +52,12 @@ class StreamTransport:
         if self._transport is not None:
             options.apply(self._transport.get_extra_info("socket"))
 
+    def seconds_since_ack(self) -> float:
+        """How long ago the peer's kernel last acknowledged anything."""
+        if self._transport is None:
+            return 0.0
+        return seconds_since_ack(self._transport.get_extra_info("socket"))
+
     @property
     def waiting_bytes(self) -> int:
         """How much has not been handed to the kernel."""
@@ -66,15 +76,6 @@ class StreamTransport:
             self._transport.write(data)
         finally:
             self.sending = False
-
-    def writelines(self, pieces: list[bytes]) -> None:
-        """The same for several, without joining them."""
-        if self._transport is not None:
-            self.sending = True
-            try:
-                self._transport.writelines(pieces)
-            finally:
-                self.sending = False
 
     def pause_reading(self) -> None:
         """Read no more."""
@@ -97,6 +98,13 @@ class StreamTransport:
         """Close behind what waits."""
         if self._transport is not None:
             self._transport.close()
+
+    def close_by_reset(self) -> None:
+        """Let the close that follows tell a TCP peer so by a reset, in place of the FIN of an end."""
+        if self._transport is not None and not self._transport.is_closing():
+            sock = self._transport.get_extra_info("socket")
+            if sock.family in (socket.AF_INET, socket.AF_INET6):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
 
     def abort(self) -> None:
         """Close at once."""

@@ -1,60 +1,135 @@
 """A file that gets one JSON object per line, for logs that machines read."""
 
+import errno
 import json
 import logging
+import os
+import stat
 import sys
 from collections.abc import Mapping
-from typing import IO, Final
+from io import FileIO
+from typing import Final, Protocol
 
 from tunnel.kit.failures import CommandFailed
+from tunnel.kit.linewriter import LineWriter
+
+QUEUE_LINES: Final = 4096
+"""Lines that may wait for a reader that stands still: about 4 MB, and 40 where every one has the longest URI that is shown."""
+
+_NEWLINE: Final = b"\n"
 
 _log = logging.getLogger(__name__)
 
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
+class RawFile(Protocol):
+    """A binary file without a buffer."""
+
+    def write(self, data: bytes, /) -> int | None:
+        """Write what goes in; return how much that was, or None where a descriptor that does not block takes nothing."""
+        ...
+
+    def close(self) -> None:
+        """Close it."""
+        ...
+
+
 class JsonLines:
     """See the module.
 
     Args:
-        file: an open text file; each line is flushed, so that a crash loses none. That makes it one write, however long, so that
-            several processes can append to one file.
+        file: has no buffer, so that a crash loses no line, and that each is one write, however long: several processes can append
+            to one file.
         given_by: the flag that named it.
+        threaded: write from a thread of its own, for what may be held by whoever reads it.
+        lines: how many may wait for that thread; later ones are lost.
     """
 
-    def __init__(self, file: IO[str], given_by: str) -> None:
+    def __init__(
+        self, file: RawFile, given_by: str, *, threaded: bool = False, lines: int = QUEUE_LINES
+    ) -> None:
         self._file = file
         self._given_by = given_by
         self._failing = False
+        self._lost = 0
+        self._cut = False  # whether the last line in the file lacks its end
+        self._writer = LineWriter(self._append, "json lines", lines) if threaded else None
 
     @classmethod
     def open(cls, where: str, given_by: str) -> "JsonLines":
-        """Open a file by its name for appending; `-` is standard output.
+        """Open a file by its name for appending; `-` is standard output. All but regular files get a thread.
 
         Raises:
             CommandFailed: it cannot be written.
         """
-        if where == "-":
-            return cls(sys.stdout, given_by)
         try:
-            return cls(open(where, "a", encoding="utf-8"), given_by)
+            file = _standard_output(given_by) if where == "-" else FileIO(where, "a")
+            regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
         except OSError as error:
             raise CommandFailed(f"{given_by} {where}: {error.strerror}") from None
+        return cls(file, given_by, threaded=not regular)
 
     def write(self, entry: Mapping[str, object]) -> None:
-        """Append a line. A disk that is full is complained about once, and costs its lines alone."""
+        """Append a line. A disk that is full, or a reader that stands still, is complained about once, and costs its lines alone."""
         line = _encode(entry)
-        try:
-            self._file.write(line + "\n")
-            self._file.flush()
-            self._failing = False
-        except OSError as error:
-            if not self._failing:
-                text = "lines of a log are lost: its file cannot be written"
-                _log.error(text, extra={"flag": self._given_by, "reason": str(error)})
-            self._failing = True
+        if self._writer is None:
+            try:
+                self._append(line, 0)
+            except OSError:
+                self._lost += 1
+        elif not self._writer.put(line):
+            self._complain("too many lines wait for their reader")
 
     def close(self) -> None:
-        """Close the file."""
-        if self._file is not sys.stdout:
-            self._file.close()
+        """Write what waits, for two seconds at most, and close the file."""
+        if self._writer is not None:
+            self._writer.close()
+            if self._writer.running:  # and holds the file
+                self._complain("its reader stands still at the end")
+                return
+        self._tell_losses()
+        self._file.close()
+
+    def _append(self, line: str, lost: int) -> None:
+        data = line.encode() + _NEWLINE
+        try:
+            self._write_whole(_NEWLINE + data if self._cut else data)
+        except OSError as error:
+            self._complain(error.strerror or str(error))
+            raise
+        self._lost += lost
+        if self._failing and (self._writer is None or not self._writer.waiting):
+            self._failing = False
+            self._tell_losses()
+
+    def _write_whole(self, data: bytes) -> None:
+        """Write `data`, or a part of it before the error; the next line then begins on a line of its own."""
+        sent = 0
+        try:
+            while sent < len(data):
+                written = self._file.write(data[sent:])
+                if written is None:
+                    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+                sent += written
+        finally:
+            if sent:
+                self._cut = data[sent - 1 : sent] != _NEWLINE
+
+    def _complain(self, reason: str) -> None:
+        if not self._failing:
+            self._failing = True
+            text = "lines of a log are lost: its file cannot be written"
+            _log.error(text, extra={"flag": self._given_by, "reason": reason})
+
+    def _tell_losses(self) -> None:
+        if self._lost:
+            _log.warning("lines of a log were lost", extra={"flag": self._given_by, "lines": self._lost})
+            self._lost = 0
+
+
+def _standard_output(given_by: str) -> FileIO:
+    """Return standard output without its buffer, whose lock a thread that is held would keep from the end of the process."""
+    if sys.__stdout__ is None:
+        raise CommandFailed(f"{given_by} -: standard output is closed")
+    return FileIO(sys.__stdout__.fileno(), "w", closefd=False)

@@ -8,15 +8,15 @@ seconds). Lines are written by a thread of their own: a terminal that is held or
 
 import json
 import logging
-import queue
 import re
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TextIO
 
+from tunnel.kit import unraisable
+from tunnel.kit.linewriter import LineWriter
 from tunnel.kit.settings import setting
 
 Format = Literal["auto", "text", "json"]
@@ -114,49 +114,30 @@ class ThreadedHandler(logging.Handler):
     def __init__(self, stream: TextIO, lines: int = QUEUE_LINES) -> None:
         super().__init__()
         self._stream = stream
-        self._lines: queue.Queue[str | None] = queue.Queue(lines)
-        self._dropped = 0
-        # A daemon: a reader that never reads must not keep the process from ending.
-        self._thread = threading.Thread(target=self._write_lines, name="logs", daemon=True)
-        self._thread.start()
+        self._writer = LineWriter(self._write, "logs", lines)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hand over the line; drop it if too many wait."""
         try:
-            self._lines.put_nowait(self.format(record))
-        except queue.Full:
-            self._dropped += 1
+            self._writer.put(self.format(record))
         except Exception:
             self.handleError(record)
 
     def close(self) -> None:
         """Write what waits, for two seconds at most, and end the thread."""
-        if self._thread.is_alive():
-            try:
-                self._lines.put(None, timeout=1)
-                self._thread.join(timeout=1)
-            except queue.Full:
-                self._dropped += 1
+        self._writer.close()
         super().close()
 
-    def _write_lines(self) -> None:
-        lost = told = 0  # `_dropped` only grows, as the threads that log write to it
-        while (line := self._lines.get()) is not None:
-            dropped = self._dropped + lost
-            if dropped > told:
-                line += f"\n{dropped - told} log lines were dropped"
-            try:
-                self._stream.write(line + "\n")
-                self._stream.flush()
-                told = dropped
-            except OSError:
-                lost += 1  # a disk that is full may have room again
-            except ValueError:
-                return  # the stream is closed: there is no place left to say so
+    def _write(self, line: str, lost: int) -> None:
+        if lost:
+            line += f"\n{lost} log lines were dropped"
+        self._stream.write(line + "\n")
+        self._stream.flush()
 
 
 def start(settings: LogSettings, stream: TextIO | None = None, **facts: object) -> None:
-    """Send the process's log lines to `stream` (standard error), as `settings` say. A second call replaces the first.
+    """Send the process's log lines to `stream` (standard error), as `settings` say, and with them the errors that Python could raise
+    nowhere. A second call replaces the first.
 
     Args:
         facts: what every line says of this process, beside its own extras.
@@ -170,6 +151,7 @@ def start(settings: LogSettings, stream: TextIO | None = None, **facts: object) 
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(settings.log_level.upper())
+    unraisable.install()
 
 
 def _add(record: logging.LogRecord, facts: Mapping[str, object]) -> bool:
@@ -179,6 +161,7 @@ def _add(record: logging.LogRecord, facts: Mapping[str, object]) -> bool:
 
 def stop() -> None:
     """Write what waits and take the handler away again."""
+    unraisable.uninstall()
     root = logging.getLogger()
     for handler in [each for each in root.handlers if isinstance(each, ThreadedHandler)]:
         root.removeHandler(handler)

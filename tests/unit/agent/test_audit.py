@@ -28,7 +28,7 @@ class Audited(Agent):
     """An agent whose log is read again."""
 
     def __init__(self) -> None:
-        self._file = io.StringIO()
+        self._file = io.BytesIO()
         super().__init__(audit=AuditLog(JsonLines(self._file, "--audit"), "agent-7"))
         self.connect()
         self.channel = self.channels.add()

@@ -5,18 +5,18 @@ import contextlib
 import random
 import ssl
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from tests import pki
 from tests.unit.aio.transport import FakeTransport, Owner, turns
-from tunnel.aio import handshake
+from tunnel.aio import handshake, tls
 from tunnel.aio.basestream import BaseStream
 from tunnel.aio.errors import HandshakeFailed, TlsBroken, TruncatedError
 from tunnel.aio.readbuffer import RECORD_BYTES
 from tunnel.aio.sockets import PLAIN_LEG
-from tunnel.aio.tls import CONTROL_BYTES, RECORDS_PER_TURN, TlsStream, capture_server_name
+from tunnel.aio.tls import CONTROL_BYTES, RECORDS_PER_EMIT, RECORDS_PER_TURN, TlsStream, capture_server_name
 
 HEADER = 5
 APPLICATION_DATA = 23
@@ -248,6 +248,41 @@ async def test_a_large_view_is_encrypted_before_the_call_returns(
     plain[:] = bytes(size)
     await turns()
     assert joined.peer.decrypt(joined.transport.take()) == expected
+
+
+class Sizes:
+    """Encrypts, and keeps the size of each write."""
+
+    def __init__(self, stream: TlsStream) -> None:
+        self.tls = stream._sslobj
+        self.sizes: list[int] = []
+        stream._sslobj = cast(ssl.SSLObject, self)
+
+    def write(self, data: memoryview) -> int:
+        self.sizes.append(len(data))
+        return self.tls.write(data)
+
+
+async def test_a_long_write_leaves_nothing_in_the_bio_which_never_shrinks(link: Callable[..., Link]) -> None:
+    joined = await link().shake()
+    encrypted = Sizes(joined.stream)
+    joined.stream.write(bytes(RECORD_BYTES * RECORDS_PER_EMIT + 1))
+    assert encrypted.sizes == [RECORD_BYTES] * RECORDS_PER_EMIT + [1]
+    assert not joined.stream._outgoing.pending
+    assert len(joined.transport.writes) == 2
+
+
+async def test_a_connection_for_bulk_encrypts_a_long_write_in_one_go(
+    link: Callable[..., Link], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls, "BULK_BYTES", 4 * RECORD_BYTES)
+    joined = await link().shake()
+    encrypted = Sizes(joined.stream)
+    for _ in range(3):
+        joined.stream.write(bytes(2 * RECORD_BYTES))
+    assert encrypted.sizes == [RECORD_BYTES] * 4 + [2 * RECORD_BYTES]
+    await turns()
+    assert len(joined.peer.decrypt(joined.transport.take())) == 6 * RECORD_BYTES
 
 
 async def test_a_turn_delivers_a_read_in_one_piece(link: Callable[..., Link]) -> None:

@@ -88,6 +88,6 @@ def test_before_and_behind_the_connection_nothing_is_asked_of_it(
     for each in (upper, StreamTransport()):
         for step in (each.pause_reading, each.resume_reading, each.write_eof, each.close, each.abort):
             step()
-        each.writelines([b"data"])
+        each.close_by_reset()
         assert (each.open, each.waiting_bytes, each.closing) == (False, 0, True)
     assert lower.asked == []

@@ -32,9 +32,6 @@ class FakeTransport(asyncio.Transport):
     def write(self, data: Any) -> None:
         self.writes.append(bytes(data))
 
-    def writelines(self, pieces: Any) -> None:
-        self.write(b"".join(pieces))
-
     def write_eof(self) -> None:
         self.ended = True
 

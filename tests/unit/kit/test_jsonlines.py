@@ -1,35 +1,66 @@
 """Lines of JSON in a file."""
 
+import errno
 import io
 import json
+import os
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from io import FileIO
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tunnel.kit import linewriter
 from tunnel.kit.failures import CommandFailed
 from tunnel.kit.jsonlines import JsonLines
 
 
-class FullDisk(io.StringIO):
-    """A file that cannot be written while it is full."""
+class Disk(io.BytesIO):
+    """A file that takes only so much more."""
 
-    full = True
+    room = 0
 
-    def write(self, text: str) -> int:
-        if self.full:
-            raise OSError(28, "No space left on device")
-        return super().write(text)
+    def write(self, data: Any, /) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        taken = data[: self.room]
+        self.room -= len(taken)
+        return super().write(taken)
+
+
+class Pipe(io.BytesIO):
+    """A pipe whose reader stands still until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = threading.Event()
+        self.let_go = threading.Event()
+
+    def write(self, data: Any, /) -> int:
+        self.reached.set()
+        self.let_go.wait()
+        return super().write(data)
+
+    def close(self) -> None:
+        """Keep what was written, to be looked at."""
+
+
+def losses(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, object]]:
+    """What was said of lost lines: how loud, by which flag, and why or how many."""
+    extras = ((record.levelname, record.__dict__) for record in caplog.records)
+    return [(level, extra["flag"], extra.get("reason", extra.get("lines"))) for level, extra in extras]
 
 
 def test_each_entry_is_one_line_whatever_is_in_it() -> None:
-    file = io.StringIO()
+    file = io.BytesIO()
     lines = JsonLines(file, "--audit")
     lines.write({"a": "x\ny\u2028"})
     lines.write({"b": 1})
-    assert [json.loads(line) for line in file.getvalue().split("\n")[:-1]] == [{"a": "x\ny\u2028"}, {"b": 1}]
+    assert [json.loads(line) for line in file.getvalue().split(b"\n")[:-1]] == [{"a": "x\ny\u2028"}, {"b": 1}]
 
 
 def test_lines_are_appended_to_the_file(tmp_path: Path) -> None:
@@ -65,16 +96,97 @@ def test_a_file_that_cannot_be_opened_is_named_with_its_flag(tmp_path: Path) -> 
 
 def test_a_dash_is_standard_output_which_stays_open() -> None:
     JsonLines.open("-", "--audit").close()
-    assert not sys.stdout.closed
+    assert sys.__stdout__ is not None
+    os.fstat(sys.__stdout__.fileno())
+
+
+def test_a_closed_standard_output_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "__stdout__", None)
+    with pytest.raises(CommandFailed, match="--audit -: standard output is closed"):
+        JsonLines.open("-", "--audit")
 
 
 def test_a_full_disk_is_said_once_and_costs_its_lines_alone(caplog: pytest.LogCaptureFixture) -> None:
-    disk = FullDisk()
+    disk = Disk()
     lines = JsonLines(disk, "--audit")
     for _ in range(2):
         lines.write({"lost": True})
-    (record,) = caplog.records
-    assert (record.levelname, record.__dict__["flag"]) == ("ERROR", "--audit")
-    disk.full = False
+    assert losses(caplog) == [("ERROR", "--audit", os.strerror(errno.ENOSPC))]
+    disk.room = 100
+    for _ in range(2):
+        lines.write({"kept": True})
+    assert disk.getvalue() == b'{"kept":true}\n' * 2
+    assert losses(caplog)[1:] == [("WARNING", "--audit", 2)]
+
+
+@pytest.mark.parametrize("room", range(1, 14))
+def test_a_disk_that_fills_up_within_a_line_garbles_no_other(room: int) -> None:
+    disk = Disk()
+    lines = JsonLines(disk, "--audit")
+    disk.room = room
+    lines.write({"lost": True})
+    lines.write({"lost": True})
+    disk.room = 1
+    lines.write({"lost": True})
+    disk.room = 100
     lines.write({"kept": True})
-    assert disk.getvalue() == '{"kept":true}\n'
+    first, *between, last = disk.getvalue().split(b"\n")[:-1]
+    assert first == b'{"lost":true}'[:room]
+    assert between in ([], [b""], [b"{"])
+    assert json.loads(last) == {"kept": True}
+
+
+def test_a_descriptor_that_does_not_block_and_takes_nothing_costs_the_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with open(reading, "rb"), FileIO(writing, "w") as file:
+        lines = JsonLines(file, "--audit")
+        for _ in range(3):
+            lines.write({"text": "x" * 65_536})
+    assert losses(caplog) == [("ERROR", "--audit", os.strerror(errno.EAGAIN))]
+
+
+# What may be held ------------------------------------------------------------------------------
+
+
+def test_a_reader_that_stands_still_stops_nobody_and_costs_what_does_not_fit(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pipe = Pipe()
+    lines = JsonLines(pipe, "--audit", threaded=True, lines=2)
+    lines.write({"n": 0})
+    pipe.reached.wait()
+    for number in range(1, 6):
+        lines.write({"n": number})
+    assert losses(caplog) == [("ERROR", "--audit", "too many lines wait for their reader")]
+    pipe.let_go.set()
+    lines.close()
+    assert [json.loads(line)["n"] for line in pipe.getvalue().splitlines()] == [0, 1, 2]
+    assert losses(caplog)[1:] == [("WARNING", "--audit", 3)]
+
+
+def test_a_reader_that_still_stands_still_at_the_end_is_not_waited_for(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linewriter, "CLOSE_SECONDS", 0.01)
+    pipe = Pipe()
+    lines = JsonLines(pipe, "--audit", threaded=True)
+    lines.write({"n": 0})
+    lines.close()
+    assert losses(caplog) == [("ERROR", "--audit", "its reader stands still at the end")]
+    pipe.let_go.set()
+
+
+def test_a_pipe_is_written_by_a_thread_and_what_waits_is_written_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+        lines = JsonLines.open(str(path), "--audit")
+        for _ in range(3):
+            lines.write({"text": "x" * 1000})
+        lines.close()
+        assert lines._writer is not None
+        assert not lines._writer.running
+        assert len(reader.read().splitlines()) == 3

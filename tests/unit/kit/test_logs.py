@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -101,6 +102,19 @@ def test_start_chooses_text_on_a_terminal(root: logging.Logger) -> None:
     assert stream.getvalue().endswith("info    root: hello\n")
 
 
+def test_errors_that_can_be_raised_nowhere_are_logged_until_the_stop(root: logging.Logger) -> None:
+    class Broken:
+        def __del__(self) -> None:
+            raise ValueError("spoilt")
+
+    stream, before = io.StringIO(), sys.unraisablehook
+    logs.start(LogSettings(), stream)
+    Broken()
+    logs.stop()
+    assert json.loads(stream.getvalue())["reason"] == "ValueError: spoilt"
+    assert sys.unraisablehook is before
+
+
 def test_a_second_start_replaces_the_first(root: logging.Logger) -> None:
     first, second = io.StringIO(), io.StringIO()
     logs.start(LogSettings(), first)
@@ -171,7 +185,7 @@ def test_a_reader_that_went_away_costs_no_more_than_its_lines() -> None:
     handler = ThreadedHandler(stream)
     handler.emit(record("x"))
     handler.close()
-    assert not handler._thread.is_alive()
+    assert not handler._writer.running
     with pytest.raises(BrokenPipeError):
         stream.close()
 

@@ -20,6 +20,10 @@ MISSES: Final = 3
 """A worker that left so many questions in a row unanswered hangs, and is replaced. More than one, because the supervisor may have
 been the one that was stopped."""
 
+START_SECONDS: Final = 60.0
+"""A worker that has not begun to serve by then hangs. It takes a second or two; on a machine that is overloaded, or has to read the
+modules from a slow disk, many times that."""
+
 MARGIN_SECONDS: Final = 3.0
 """How long a worker may take beyond its grace."""
 
@@ -201,6 +205,7 @@ class Supervisor:
         except OSError as error:
             worker.failure = CommandFailed(f"a process cannot be started: {error.strerror or error}")
             return
+        worker.status = Status("its process is starting")
         try:
             link = await process.connect(lambda message: self._heard(worker, link, message))
             await self._attend(worker, link, process.ended)
@@ -214,13 +219,22 @@ class Supervisor:
 
     async def _attend(self, worker: Worker, link: Link, ended: asyncio.Event) -> None:
         """Look at a process from time to time until it ends or hangs."""
+        loop = asyncio.get_running_loop()
+        serves_by = loop.time() + START_SECONDS
         misses = 0
         while not ended.is_set() and misses < MISSES:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await ended.wait()
-            if worker.link is None or ended.is_set():
+            if ended.is_set():
                 continue
+            if worker.link is None:
+                if loop.time() < serves_by:
+                    continue
+                worker.failure = CommandFailed(
+                    f"worker {worker.number} did not serve within {START_SECONDS:.0f} s"
+                )
+                return
             try:
                 self._look(worker, await link.ask("status"))
                 misses = 0

@@ -11,7 +11,13 @@ from tests.unit.stub.election.simulated_time import now, simulated
 from tunnel.aio.workers.link import Link, Message, Unanswered
 from tunnel.aio.workers.process import WorkerProcess
 from tunnel.aio.workers.restarts import DEATHS
-from tunnel.aio.workers.supervisor import LOOK_SECONDS, MARGIN_SECONDS, MISSES, Supervisor
+from tunnel.aio.workers.supervisor import (
+    LOOK_SECONDS,
+    MARGIN_SECONDS,
+    MISSES,
+    START_SECONDS,
+    Supervisor,
+)
 from tunnel.kit.failures import CommandFailed, UsageError
 
 
@@ -201,6 +207,34 @@ async def test_a_worker_that_hangs_is_ended_and_replaced() -> None:
         assert [process.number for process in stage.started] == [0, 1, 0]
         assert stage.started[0].exit_code == -9
         await stage.end()
+
+
+@simulated
+async def test_a_worker_that_hangs_before_it_serves_is_ended_and_replaced() -> None:
+    stage = Stage(count=1)
+    async with asyncio.TaskGroup() as tasks:
+        await stage.serve(tasks)
+        stage.started[0].ended.set()
+        await asyncio.sleep(1)
+        assert stage.supervisor.problem() == "its process is starting"
+        await asyncio.sleep(START_SECONDS - LOOK_SECONDS)
+        assert len(stage.started) == 2, "a start may take long"
+        await asyncio.sleep(3 * LOOK_SECONDS)
+        assert len(stage.started) == 3
+        assert stage.started[1].exit_code == -9
+        stage.started[2].say({"serving": True})
+        assert stage.supervisor.problem() is None
+        await stage.end()
+
+
+@simulated
+async def test_a_worker_that_hangs_at_the_first_start_fails_it() -> None:
+    stage = Stage(count=1)
+    with pytest.raises(ExceptionGroup) as group:
+        async with asyncio.TaskGroup() as tasks:
+            await stage.supervisor.start(tasks, asyncio.Event())
+    assert [str(error) for error in group.value.exceptions] == ["worker 0 did not serve within 60 s"]
+    assert stage.started[0].exit_code == -9
 
 
 # Speaking for all ----------------------------------------------------------------------------------
