@@ -15,6 +15,10 @@ _FINGERPRINT: Final = re.compile(rb"[0-9a-f]{64}\Z")
 _ADDRESS_CHARACTERS: Final = b"0123456789abcdefABCDEF.:"
 _ADDRESS_BYTES: Final = 64
 
+REMEMBERED_BYTES: Final = 4096
+"""What is decided about a larger caller is not remembered. An honest one is far smaller; a stub can invent thousands, each as large as a
+frame."""
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -29,6 +33,13 @@ class Caller:
     identity: Identity | None
     address: str = ""
     certificate: str = ""
+
+
+def is_remembered(identity: Identity) -> bool:
+    """Whether an identity is small enough to be kept beside what was decided about it."""
+    texts = (identity.user, identity.uid or "", *identity.groups)
+    extra = sum(len(key) + sum(map(len, values)) for key, values in identity.extra)
+    return sum(map(len, texts)) + extra <= REMEMBERED_BYTES
 
 
 def parse_caller(block: bytes) -> Caller:

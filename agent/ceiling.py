@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from agent.caller import Caller, parse_caller
+from agent.caller import REMEMBERED_BYTES, Caller, parse_caller
 from agent.settings import Extra
 from tunnel.core import extras
 from tunnel.core.errors import Forbidden, Unauthorized
@@ -84,7 +84,8 @@ class Ceiling:
             decided = self._decide(parse_caller(caller))
             if len(self._decided) >= _CACHED:
                 self._decided.clear()
-            self._decided[caller] = decided
+            if len(caller) <= REMEMBERED_BYTES:
+                self._decided[caller] = decided
         return decided.lines
 
     def acting_lines(self, caller: bytes, acting: Identity) -> bytes:

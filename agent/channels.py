@@ -10,8 +10,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
+from agent.recent import RecentAnswers
 from tunnel.aio.errors import StreamError
+from tunnel.aio.sockets import TUNNEL_LEG, TUNNEL_PATIENT_LEG
 from tunnel.aio.stream import ByteStream
+from tunnel.core import limits
 from tunnel.core.channel.agent_side import AgentChannel, data_header
 from tunnel.core.channel.states import ChannelState
 from tunnel.core.errors import PeerViolation
@@ -24,6 +27,10 @@ PEAK_SECONDS: Final = 600.0
 
 DIALS_AT_ONCE: Final = 16
 """Handshakes under way to one stub; more would only queue behind each other on its two threads."""
+
+PATIENCE_SECONDS: Final = 4.0
+"""How often the channels in use are looked at for those that may be left unread. At the third look, behind 12 s at most, the kernel would be about to
+end one whose client reads nothing."""
 
 RETRY_SECONDS: Final = 1.0
 """After a channel could not be dialled; the session itself finds out soon whether the stub is gone."""
@@ -46,23 +53,57 @@ class Channel:
     Args:
         pool: gets it when it is idle.
         expected: the stub instance and worker that the session is with.
+
+    Attributes:
+        opened: whether `stream` is there; it may be closed by now.
+        write_paused: whether more is written than the stub takes.
     """
 
-    __slots__ = ("_answered", "_answering", "_expected", "_pool", "core", "speaker", "stream", "write_paused")
+    __slots__ = (
+        "_answering",
+        "_begun",
+        "_expected",
+        "_hello_timer",
+        "_looked_at",
+        "_loop",
+        "_patient",
+        "_pool",
+        "_recent",
+        "_was_cut",
+        "core",
+        "opened",
+        "speaker",
+        "stream",
+        "write_paused",
+    )
 
     stream: ByteStream
 
     def __init__(self, pool: "ChannelPool", expected: StubHello) -> None:
         self._pool = pool
         self._expected = expected
+        self._loop = asyncio.get_running_loop()
         self.core = AgentChannel()
         self._answering: RequestId | None = None
-        self._answered: RequestId | None = None
+        self._recent = RecentAnswers()
+        self._was_cut = False
+        self._patient = False
+        self._looked_at: tuple[RequestId, float] | None = None
+        self._begun: RequestId | None = None
+        self._hello_timer: asyncio.TimerHandle | None = None
+        self.opened = False
         self.speaker: Speaker | None = None
         self.write_paused = False
 
     def stream_opened(self, stream: ByteStream) -> None:
         self.stream = stream
+        self.opened = True
+        self._hello_timer = self._loop.call_later(limits.HELLO_SECONDS, self._gone, "no HELLO came in time")
+
+    def _cancel_hello_timer(self) -> None:
+        if self._hello_timer is not None:
+            self._hello_timer.cancel()
+            self._hello_timer = None
 
     def stream_received(self, data: memoryview) -> None:
         try:
@@ -75,6 +116,7 @@ class Channel:
     def _advance(self) -> None:
         core = self.core
         if core.state is ChannelState.GREETING and core.hello is not None:
+            self._cancel_hello_timer()
             hello = core.hello
             if (hello.instance, hello.worker) != (self._expected.instance, self._expected.worker):
                 # One address may lead to many stubs; this channel reached another one than the session did.
@@ -82,12 +124,22 @@ class Channel:
                 return
             self.stream.write(core.send_hello(AgentHello(token=self._expected.token)))
         if core.state is ChannelState.IDLE:
+            self._recent.clear()  # DONE says that its answer arrived, and so did everything before it
+            self._free()
+
+    def _free(self) -> None:
+        """It can carry the next response, unless the stub leaves the last ones untaken: then when it has taken them."""
+        if self.core.state is ChannelState.IDLE and not self.write_paused:
             self._pool.idle(self)
+        else:
+            self._pool.lingers(self)
 
     def start(self, head: Head) -> None:
         """Begin a response."""
-        self._answered = None
-        self._answering = head.id
+        self._answering = self._begun = head.id
+        if self._patient:
+            self._patient = False
+            self.stream.set_socket_options(TUNNEL_LEG)
         self.stream.write(self.core.send_head(head))
 
     def data(self, data: bytes | memoryview) -> None:
@@ -98,23 +150,58 @@ class Channel:
     def end(self) -> None:
         """End the response; the channel goes back to the pool, after the stub's DONE where it must."""
         self.stream.write(self.core.send_end())
-        self._answered = self._answering
+        if self._answering is not None:
+            self._recent.add(self._answering, self._loop.time())
+            self._answering = None
         self.speaker = None
-        if self.core.state is ChannelState.IDLE:
-            self._pool.idle(self)
+        self._free()
 
-    def cut(self) -> None:
-        """Break the response off."""
+    def look(self, now: float) -> bool:
+        """Look whether its response may be left unread by its client for long; return whether it may.
+
+        Until its path is known to work since the response began, the kernel ends it as soon as something stays unacknowledged: nobody
+        else would find out that the HEAD was lost.
+
+        Args:
+            now: in `loop.time()`.
+        """
+        if (
+            self._patient
+            or self.stream.closing
+            or self._begun is None
+            or self.core.state is ChannelState.IDLE
+        ):
+            return True
+        if self._looked_at is None or self._looked_at[0] != self._begun:
+            self._looked_at = self._begun, now
+        elif self.stream.seconds_since_ack() < now - self._looked_at[1]:
+            self._patient = True
+            self.stream.set_socket_options(TUNNEL_PATIENT_LEG)
+        return self._patient
+
+    def cut(self, *, wanted: bool = True) -> None:
+        """Break the response off.
+
+        Args:
+            wanted: whether the stub waits for it; then it hears on the session as well, when the channel is closed, that no more comes.
+        """
         self.speaker = None
+        self._was_cut = True
+        if not wanted:
+            self._answering = None
         if self.core.state is ChannelState.RESPONDING:
             self.stream.write(self.core.send_abort())
         self._pool.gone(self)
         self.stream.close()
 
     def become_pipe(self) -> None:
-        """The connection is spliced from here on and no longer this handler's."""
+        """The connection is spliced from here on and no longer this handler's; `pipe_broke` may follow."""
         self.speaker = None
-        self._pool.gone(self)
+        self._pool.piped(self)
+
+    def pipe_broke(self) -> None:
+        """The connection that became a pipe is gone, perhaps before its 101 arrived."""
+        self._tell_lost()
 
     def stream_ended(self) -> None:
         self._gone("the stub closed the response channel")
@@ -123,18 +210,36 @@ class Channel:
         self.write_paused = True
         if self.speaker is not None:
             self.speaker.channel_write_paused()
+        elif self.core.state is ChannelState.IDLE:
+            self._free()  # no longer: the stream tells of it only at the end of the turn
 
     def stream_write_resumed(self) -> None:
         self.write_paused = False
         if self.speaker is not None:
             self.speaker.channel_write_resumed()
+        elif self.core.state is ChannelState.IDLE:
+            self._free()
 
     def stream_closed(self, error: Exception | None) -> None:
-        if error is not None and self._answered is not None:
-            self._pool.answer_lost(self._answered)
+        if error is None and not self._was_cut:
+            # It was idle or its session is over. Behind a cut nobody can tell whether the stub had heard that before a polite close
+            # was given up.
+            self._answering = None
+            self._recent.clear()
         self._gone(f"the response channel broke: {error}" if error else "the response channel closed")
 
+    def _tell_lost(self) -> None:
+        """Nobody can tell which of these the stub has: it would wait for the others for ever."""
+        lost = self._recent.take(self._loop.time())
+        if self._answering is not None:
+            lost.append(self._answering)
+            self._answering = None
+        for request in lost:
+            self._pool.answer_lost(request)
+
     def _gone(self, reason: str) -> None:
+        self._cancel_hello_timer()
+        self._tell_lost()
         self.core.close()
         self._pool.gone(self)
         self.stream.abort()
@@ -172,6 +277,8 @@ class ChannelPool:
         self._idle: deque[Channel] = deque()
         self._open: set[Channel] = set()
         self._greeting: set[Channel] = set()
+        self._lingering: set[Channel] = set()
+        self._pipes: set[Channel] = set()
         self._waiting: deque[Speaker] = deque()
         self._dialling = 0
         self._held_until = 0.0
@@ -179,10 +286,20 @@ class ChannelPool:
         self._peak = 0
         self._peak_at = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
+        self._loop.call_later(PATIENCE_SECONDS, self._look)
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        for channel in self._open:
+            if channel.opened:
+                channel.look(now)
+        self._pipes = {each for each in self._pipes if not each.look(now)}
+        if self._open or self._pipes or not self._closed:
+            self._loop.call_later(PATIENCE_SECONDS, self._look)
 
     def answer_lost(self, request: RequestId) -> None:
-        """A channel broke behind its last answer, which may not have reached the stub; it would wait for ever. `on_answer_lost`
-        tells it, and where the answer did arrive the stub does not mind."""
+        """A channel broke, and this answer on it may not have reached the stub. `on_answer_lost` tells the stub, which does not mind
+        where the answer did arrive."""
         if self.on_answer_lost is not None:
             self.on_answer_lost(request)
 
@@ -190,6 +307,11 @@ class ChannelPool:
     def in_use(self) -> int:
         """Channels that carry a response, or wait for the stub's DONE."""
         return len(self._open) - len(self._idle) - len(self._greeting)
+
+    @property
+    def lingering(self) -> int:
+        """Channels whose response is written and not taken yet by the stub, or by its client; they have no request any more."""
+        return len(self._lingering)
 
     def take(self, speaker: Speaker) -> Channel | None:
         """Return an idle channel, or None; then `channel_ready` follows."""
@@ -216,6 +338,7 @@ class ChannelPool:
     def idle(self, channel: Channel) -> None:
         """A channel can be used (again)."""
         self._greeting.discard(channel)
+        self._lingering.discard(channel)
         if self._closed:
             # Its session ended while it carried a response, or was greeted: nobody will ask for it any more.
             channel.stream.close()
@@ -226,11 +349,19 @@ class ChannelPool:
         else:
             self._idle.append(channel)
 
+    def lingers(self, channel: Channel) -> None:
+        """A channel cannot be used again yet."""
+        self._lingering.add(channel)
+        if channel in self._idle:
+            self._idle.remove(channel)
+            self.fill()
+
     def gone(self, channel: Channel) -> None:
-        """A channel is closed, or was given up to a pipe. It may be said more than once: that a stream ended, then that it closed."""
+        """A channel is closed, or was given up. It may be said more than once: that a stream ended, then that it closed."""
         if channel not in self._open:
             return
         self._open.remove(channel)
+        self._lingering.discard(channel)
         if channel in self._idle:
             self._idle.remove(channel)
         if channel in self._greeting:
@@ -239,6 +370,11 @@ class ChannelPool:
             self._hold()
         else:
             self.fill()
+
+    def piped(self, channel: Channel) -> None:
+        """A channel was given up to a pipe; whether that may be left unread is still looked at."""
+        self.gone(channel)
+        self._pipes.add(channel)
 
     def _hold(self) -> None:
         """Dial ahead no more for a while; whoever waits for a channel still has one dialled, once for each request."""
@@ -307,14 +443,15 @@ class ChannelPool:
             channel.stream.close()
 
     def close(self, reason: str, *, abort: bool) -> None:
-        """Dial no more. Idle channels close; those that carry something go on, unless `abort`."""
+        """Dial no more. Idle channels close; those that carry something go on, unless `abort`. What is being dialled or greeted closes as soon
+        as it is there, or at once with `abort`."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
         waiting, self._waiting = self._waiting, deque()
         for speaker in waiting:
             speaker.channel_lost(reason)
-        for channel in list(self._open - self._greeting if abort else self._idle):
+        for channel in [each for each in self._open if each.opened] if abort else list(self._idle):
             channel.stream.abort() if abort else channel.stream.close()
             if abort and channel.speaker is not None:
                 channel.speaker.channel_lost(reason)

@@ -16,7 +16,7 @@ from tunnel.core import limits
 from tunnel.core.errors import BadGateway, Forbidden, Refusal, Unavailable
 from tunnel.core.http.body import CHUNK_END, LAST_CHUNK, NONE, chunk_head, declared_length
 from tunnel.core.http.fields import check_upstream_fields, sanitise_response
-from tunnel.core.http.kubernetes import parse_request_info
+from tunnel.core.http.kubernetes import is_safe_to_repeat, parse_request_info
 from tunnel.core.http.location import with_own_location
 from tunnel.core.http.message import Field, ResponseHead
 from tunnel.core.http.shapes import RESPONSE_SPECIAL, Shapes
@@ -32,7 +32,6 @@ from tunnel.core.wire.exchange import BODY_UNKNOWN, Head, Request
 if TYPE_CHECKING:
     from agent.session import AgentLink
 
-_SAFE = (b"GET", b"HEAD")
 _REPLACED = (
     "the apiserver refused the agent's credential, which has just been replaced; the request's body cannot be sent again from "
     "the agent, so please try again"
@@ -203,7 +202,7 @@ class Exchange:
 
     def upstream_head(self, head: ResponseHead, length: int) -> None:
         try:
-            renews = head.status == 401 and not self._tried_again and self._link.credential_of(self).can_renew
+            renews = head.status == 401 and self._is_about_us()
             if not renews or self.request.body_stream:
                 self._head = self._checked_head(head, length)
         except Refusal as refusal:
@@ -356,6 +355,9 @@ class Exchange:
         if connection is not None:
             connection.pipe_closed()
         self.received_bytes, self.sent_bytes, self.reason = sent, received, reason
+        channel, self._channel = self._channel, None
+        if channel is not None and self._splice is not None and self._splice.broken is self._splice.left:
+            channel.pipe_broke()
         self._over()
 
     def abort_pipe(self, reason: str) -> None:
@@ -376,7 +378,7 @@ class Exchange:
             # The head is there and the body is not: only a cut answer can say so, and that needs the channel.
             self._link.channels.leave(self)
             self._refuse(BadGateway(f"{reason} in the middle of its answer"), retryable=False)
-        elif reused and not answered and self._may_send_again() and self.request.head.method in _SAFE:
+        elif reused and not answered and self._may_send_again():
             # A kept-alive connection that the apiserver closed at this very moment; the request was not looked at, most likely.
             self._tried_again = self._unanswered = True
             self.start(fresh=True)
@@ -384,7 +386,22 @@ class Exchange:
             self._refuse(BadGateway(f"{reason} before it answered"), retryable=False)
 
     def _may_send_again(self) -> bool:
-        return not self._tried_again and not self.request.body_stream and self._upgrade is None
+        request = self.request
+        if self._tried_again:
+            return False
+        info = parse_request_info(request.head.method, request.head.target)
+        has_body = request.body_stream or bool(request.body)
+        return is_safe_to_repeat(
+            request.head.method, info, upgrade=self._upgrade is not None, has_body=has_body
+        )
+
+    def _is_about_us(self) -> bool:
+        """Whether a newer credential may turn a 401 into an answer. One from behind a proxy is most likely the pod's or the service's own,
+        which has had the request."""
+        if self._tried_again or not self._link.credential_of(self).can_renew:
+            return False
+        info = parse_request_info(self.request.head.method, self.request.head.target)
+        return "proxy" not in (info.verb, info.subresource)
 
     def _renew(self) -> None:
         """The apiserver does not know our credential (any more): get a newer one and ask once more, for an upgrade too, since nothing
@@ -415,7 +432,7 @@ class Exchange:
         self._drop_connection()
         channel, self._channel = self._channel, None
         if channel is not None:
-            channel.cut()
+            channel.cut(wanted=False)
         self._over()
 
     def _drop_connection(self) -> None:

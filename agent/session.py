@@ -42,6 +42,9 @@ Control: TypeAlias = StubHello | Active | Drain | DrainHeard | Reject | SessionC
 
 _LEASES_KEPT: Final = 64
 
+BACKLOG_BYTES: Final = 4 * limits.MIB
+"""What a stub may leave untaken on its lane before it is taken for hostile: 40 000 refusals, more than a broken network causes at once."""
+
 
 class Needed(Protocol):
     """Something that a request may have to wait for."""
@@ -236,7 +239,9 @@ class AgentLink:
             raise Unavailable("this agent is shutting down")
         if not self._fence.admits(self._lease, request.epoch):
             raise Unavailable("this stub is no longer the active one")
-        if len(self._exchanges) >= self._settings.channels_limit:
+        # A channel that waits for a slow client has no exchange any more, and is not free: what the apiserver is asked for beyond them could
+        # not be answered.
+        if len(self._exchanges) + self.channels.lingering >= self._settings.channels_limit:
             raise TooManyRequests(f"{self._settings.channels_limit} requests are under way")
 
     def _body(self, event: BodyReceived) -> None:
@@ -268,9 +273,14 @@ class AgentLink:
 
     def refuse(self, number: RequestId, refusal: Refusal, *, retryable: bool) -> None:
         """Answer with a Status that the stub writes."""
-        if not self.runner.closed:
-            self._core.refuse_body(number)
-            self._core.send_refused(Refused(number, retryable, refusal.code, refusal.message))
+        if self.runner.closed:
+            return
+        self._core.refuse_body(number)
+        self._core.send_refused(Refused(number, retryable, refusal.code, refusal.message))
+        if self._core.lane_waiting_bytes + self.runner.waiting_bytes > BACKLOG_BYTES:
+            # It asks and asks, and does not read; nothing else on the lane comes in such numbers.
+            self.runner.reject("the stub takes none of the agent's refusals")
+        else:
             self.runner.flush_soon()
 
     def _answer_lost(self, number: RequestId) -> None:
@@ -296,6 +306,10 @@ class AgentLink:
         except CommandFailed as failure:
             _log.error("the credential cannot be renewed", extra={"reason": str(failure)})
             refusal = BadGateway("the apiserver refuses the agent's credential, and no newer one can be had")
+        except Exception:
+            # It would end every other request too, with the task group that they share.
+            _log.exception("what a request needs cannot be had, by a fault of the agent's own")
+            refusal = BadGateway("the agent failed to get what the request needs; its log says more")
         if exchange.phase is not Phase.CONNECTING:
             return
         if refusal is not None:

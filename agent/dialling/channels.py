@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from agent.channels import Channel, ChannelPool
 from agent.dialling.roster import worker_of
+from agent.enrolment_parts import AgentTls
 from tunnel.aio.stream import ByteStream
 from tunnel.core.wire.control import StubHello
 from tunnel.kit.backoff import Backoff
@@ -24,12 +25,16 @@ class FiledChannels(ChannelPool):
 
     Args:
         roster: knows the other sessions.
+        server_name: what the certificate of the session's stub is for.
+        tls: with what the session and its channels are dialled.
         stub, dial, tasks, floor, limit: see `ChannelPool`.
     """
 
     def __init__(
         self,
         roster: "Roster",
+        server_name: str,
+        tls: AgentTls,
         stub: StubHello,
         dial: Callable[[Channel], Awaitable[None]],
         tasks: asyncio.TaskGroup,
@@ -39,6 +44,8 @@ class FiledChannels(ChannelPool):
     ) -> None:
         super().__init__(stub, dial, tasks, floor=floor, limit=limit)
         self._roster = roster
+        self._server_name = server_name
+        self._tls = tls
         self._misses = Backoff(random.random)
         self._round: asyncio.TimerHandle | None = None
         self._changes: asyncio.Event | None = None
@@ -46,24 +53,28 @@ class FiledChannels(ChannelPool):
     # Reaching the right stub -----------------------------------------------------------------------
 
     def misdirected(self, channel: Channel) -> None:
-        """See `ChannelPool`: hand the connection over, or close it; and dial another one later."""
+        """See `ChannelPool`: hand the connection over, or close it; and dial another one later. Who is on it only its certificate proves, so
+        it goes to no stub of another name, whatever that one's channels claim to be."""
         self._roster.counts.misdirected += 1
         self._open.discard(channel)
         self._greeting.discard(channel)
         self._hold()
         hello = channel.core.hello
         assert hello is not None
-        other = self._roster.session_with(worker_of(hello))
-        if other is None or not other.channels.adopt(channel.stream, hello):
+        other = self._roster.session_with(worker_of(self._server_name, hello))
+        if other is None or not other.channels.adopt(channel.stream, hello, self._tls):
             channel.stream.close()
 
-    def adopt(self, stream: ByteStream, hello: StubHello) -> bool:
+    def adopt(self, stream: ByteStream, hello: StubHello, tls: AgentTls) -> bool:
         """Take over a connection on which this session's stub has said HELLO and nobody has answered.
+
+        Args:
+            tls: with what it was dialled; the stub takes no channel that shows another certificate than its session.
 
         Returns:
             Whether it was wanted.
         """
-        if self._closed or len(self._open) >= self._wanted():
+        if tls is not self._tls or self._closed or len(self._open) >= self._wanted():
             return False
         channel = Channel(self, self._stub)
         self._open.add(channel)

@@ -124,7 +124,7 @@ class EndpointDialer:
         return self._troubles.next_seconds()
 
     def _probe_seconds(self) -> float:
-        if self._seeking is not None and self._roster.misses_workers({instance for instance, _ in self._met}):
+        if self._seeking is not None and self._roster.misses_workers(self._met):
             return self._seeking.next_seconds()
         seconds = self._probes.next_seconds()
         return min(seconds, LONGEST_SECONDS) if self._roster.missing else seconds

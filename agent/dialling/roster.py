@@ -3,24 +3,37 @@
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from tunnel.core.wire.control import StubHello
 
 if TYPE_CHECKING:
     from agent.dialling.session import FiledSession
 
-Worker = tuple[str, int]
-"""A stub's instance, and the number of one of its processes."""
+
+class Worker(NamedTuple):
+    """One process of a stub.
+
+    Attributes:
+        server_name: what its certificate proves. The rest is only what it says of itself: the stub behind one name cannot pass for the
+            one behind another.
+        instance: of the stub.
+        number: of the process.
+    """
+
+    server_name: str
+    instance: str
+    number: int
+
 
 MISSED_SECONDS: Final = 600.0
 """How long an instance that a HELLO named is looked for in haste: a session's HELLO is not renewed, and months later the stubs
 it names may be gone for good."""
 
 
-def worker_of(hello: StubHello) -> Worker:
-    """Return who says HELLO."""
-    return hello.instance, hello.worker
+def worker_of(server_name: str, hello: StubHello) -> Worker:
+    """Return who says HELLO behind a certificate for `server_name`."""
+    return Worker(server_name, hello.instance, hello.worker)
 
 
 class Seeker(Protocol):
@@ -94,12 +107,13 @@ class Roster:
         for session, filed_at in self._sessions.values():
             if session.stub is not None and filed_at > since:
                 named.update(session.stub.instances)
-        return named - {instance for instance, _ in self._sessions}
+        return named - {worker.instance for worker in self._sessions}
 
-    def misses_workers(self, instances: set[str]) -> bool:
-        """Whether one of these instances has workers with a session, by whose words there are more."""
-        met: Counter[str] = Counter(instance for instance, _ in self._sessions)
+    def misses_workers(self, met: set[Worker]) -> bool:
+        """Whether the stub of one of these has workers with a session, by whose words there are more."""
+        stubs = {worker[:2] for worker in met}
+        found = Counter(worker[:2] for worker in self._sessions)
         return any(
-            instance in instances and session.stub is not None and met[instance] < session.stub.workers
-            for (instance, _), (session, _) in self._sessions.items()
+            worker[:2] in stubs and session.stub is not None and found[worker[:2]] < session.stub.workers
+            for worker, (session, _) in self._sessions.items()
         )

@@ -32,16 +32,19 @@ class FiledSession(AgentLink):
     channels: FiledChannels
     tls: AgentTls
     _roster: Roster
+    _server_name: str
     _settled: asyncio.Event
 
-    def file_in(self, roster: Roster, tls: AgentTls) -> None:
+    def file_in(self, roster: Roster, server_name: str, tls: AgentTls) -> None:
         """Let the session be filed as soon as the stub has said who it is.
 
         Args:
             roster: which workers have a session.
+            server_name: what the stub's certificate is for.
             tls: with what it is dialled. A later session with the same worker takes its place only with another certificate.
         """
         self._roster = roster
+        self._server_name = server_name
         self.tls = tls
         self._settled = asyncio.Event()
         self.worker: Worker | None = None
@@ -63,7 +66,7 @@ class FiledSession(AgentLink):
                 super()._control(event)
 
     def _greeted(self, hello: StubHello) -> None:
-        worker = worker_of(hello)
+        worker = worker_of(self._server_name, hello)
         existing = self._roster.session_with(worker)
         if existing is not None and existing.tls is self.tls:
             # Before our own HELLO, so that the stub never asks on it.

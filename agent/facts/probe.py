@@ -7,7 +7,7 @@ from typing import Final
 from agent.facts.apiserver import Apiserver
 from agent.facts.vitals import Vitals
 from agent.upstream.pool import UpstreamPool
-from agent.upstream.question import NoAnswer, NoRoom
+from agent.upstream.question import NoAnswer, NoRoom, NotInTime
 from tunnel.core.limits import KIB, REPORT_SECONDS
 
 _log = logging.getLogger(__name__)
@@ -48,6 +48,8 @@ class Probe:
         except NoRoom:
             return
         except NoAnswer as reason:
+            if isinstance(reason, NotInTime):
+                self._upstream.doubt()
             self._found(f"the apiserver cannot be used: {reason}")
             return
         self._vitals.milliseconds = answer.milliseconds

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import httptools
 
+from tunnel.aio.sockets import UPSTREAM_LEG, UPSTREAM_PATIENT_LEG
 from tunnel.aio.stream import ByteStream
 from tunnel.core import limits
 from tunnel.core.errors import BadGateway
@@ -73,6 +74,7 @@ class UpstreamConnection:
         self._write_paused = False
         self._keep_alive = False
         self._served = 0
+        self._patient = False
         self._fault: BadGateway | None = None
         self.idle_since = 0.0
 
@@ -89,7 +91,14 @@ class UpstreamConnection:
         self._answered = False
         self._fault = None
         self._expect_head()
+        if not whole:
+            self._be_patient()
         self.stream.write(data)
+
+    def _be_patient(self) -> None:
+        """What goes up from here on may wait in front of an apiserver, or a pod behind it, that is alive and reads nothing."""
+        self._patient = True
+        self.stream.set_socket_options(UPSTREAM_PATIENT_LEG)
 
     def request_ended(self) -> None:
         """The request's body is sent. Until then an answer does not free the connection: the apiserver would read the next
@@ -179,8 +188,10 @@ class UpstreamConnection:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._switch(data[upgrade.args[0] :])
-            return
+            if self._reading is _Reading.HEAD:
+                self._switch(data[upgrade.args[0] :])
+                return
+            self._keep_alive = False  # a 101 behind the answer: it belongs to nobody
         except httptools.HttpParserError as error:
             if self._reading is not _Reading.OVER:
                 self._lost(
@@ -241,6 +252,7 @@ class UpstreamConnection:
     def _switch(self, early: memoryview) -> None:
         responder, self._responder = self._responder, None
         self._reading = _Reading.OVER
+        self._be_patient()
         assert responder is not None
         responder.upstream_switched(ResponseHead(101, self._fields), early)
 
@@ -253,6 +265,9 @@ class UpstreamConnection:
             return
         taken = self._request_whole and not self._write_paused
         if self._keep_alive and taken and not self.stream.closing:
+            if self._patient:
+                self._patient = False
+                self.stream.set_socket_options(UPSTREAM_LEG)
             self._pool.connection_free(self)
         else:
             self._pool.connection_gone(self)

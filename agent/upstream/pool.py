@@ -115,6 +115,14 @@ class UpstreamPool:
         if self._idle:
             self._timer = self._loop.call_at(self._idle[0].idle_since + IDLE_SECONDS, self._expire)
 
+    def doubt(self) -> None:
+        """The apiserver left a question unanswered on one of the connections: drop those that are idle, whose path may be dead too. Those in
+        use have an answer under way, or are given up by the kernel."""
+        idle, self._idle = self._idle, deque()
+        for connection in idle:
+            self._open.discard(connection)
+            connection.stream.abort()
+
     def close(self) -> None:
         """Break every connection off, and dial no more."""
         self._closed = True

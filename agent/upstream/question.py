@@ -22,6 +22,10 @@ class NoRoom(NoAnswer):
     """All connections are in use: nothing was asked, which says nothing about the apiserver."""
 
 
+class NotInTime(NoAnswer):
+    """It may answer yet, or what it is asked on leads nowhere any more."""
+
+
 class TooMuch(NoAnswer):
     """The answer is larger than it may be."""
 
@@ -110,7 +114,7 @@ class Question:
                 self._upstream.borrow(self)
                 return await self._outcome
         except TimeoutError:
-            raise NoAnswer(f"it did not answer within {seconds:g} s") from None
+            raise NotInTime(f"it did not answer within {seconds:g} s") from None
         finally:
             self._drop()
 

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
+from agent.caller import is_remembered
 from agent.upstream.posting import NotCreated, Once, Posts
 from tunnel.core.errors import BadGateway, Forbidden
 from tunnel.core.identity import Identity
@@ -85,7 +86,8 @@ class Reviews:
             if len(self._known) >= CACHED_PERMISSIONS:
                 self._known.clear()
             permission = Permission(lambda: self._review(user, parts))
-            self._known[user, acting] = permission
+            if is_remembered(user) and is_remembered(acting):
+                self._known[user, acting] = permission
         return permission
 
     async def _review(self, user: Identity, parts: list[dict[str, str]]) -> None:

@@ -11,6 +11,7 @@ from certs.contexts import upstream_context
 from certs.pem import PemFile
 from certs.upstream import UpstreamCredentials, read_kubeconfig
 from tunnel.aio.dial import dial_plain, dial_tls
+from tunnel.aio.sockets import UPSTREAM_LEG
 from tunnel.kit.failures import CommandFailed, UsageError
 
 
@@ -50,7 +51,13 @@ class UpstreamTarget:
             DialFailed: naming the step that failed.
         """
         if self.context is None:
-            await dial_plain(self.host, self.port, handler_factory=lambda: connection, deadline=deadline)
+            await dial_plain(
+                self.host,
+                self.port,
+                handler_factory=lambda: connection,
+                deadline=deadline,
+                options=UPSTREAM_LEG,
+            )
         else:
             await dial_tls(
                 self.host,
@@ -59,6 +66,7 @@ class UpstreamTarget:
                 server_hostname=self.server_name,
                 handler_factory=lambda: connection,
                 deadline=deadline,
+                options=UPSTREAM_LEG,
             )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from agent.caller import is_remembered
 from agent.upstream.accounts import AccountRules, ServiceAccount, parse_accounts
 from agent.upstream.credential import bearer, is_token
 from agent.upstream.posting import NotCreated, Once, Posts
@@ -24,6 +25,9 @@ FRESH: Final = 0.8
 
 CLOSING_SECONDS: Final = 10.0
 """A token whose end is nearer than this is not sent: the request may wait for a connection."""
+
+LONGEST_SECONDS: Final = 366 * 86400
+"""No apiserver gives a token for longer, whatever it says; what it says may be any number that JSON can hold."""
 
 CACHED_ACCOUNTS: Final = 1024
 _CACHED_IDENTITIES: Final = 4096
@@ -125,7 +129,8 @@ class AccountTokens:
             token = self._token(self._account(rules, identity))
             if len(self._decided) >= _CACHED_IDENTITIES:
                 self._decided.clear()
-            self._decided[identity] = token
+            if is_remembered(identity):
+                self._decided[identity] = token
         return token
 
     def _current(self) -> AccountRules:
@@ -201,8 +206,8 @@ def _read_token(account: ServiceAccount, answer: Any) -> IssuedToken:
     try:
         token = answer["status"]["token"].encode()
         # Not the date, which needs two clocks that agree. The apiserver may have given less than was asked for.
-        seconds = float(answer["spec"]["expirationSeconds"])
-    except (ValueError, KeyError, TypeError, AttributeError):
+        seconds = float(min(answer["spec"]["expirationSeconds"], LONGEST_SECONDS))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         token, seconds = b"", 0.0
     if not is_token(token) or not seconds > 0:
         raise BadGateway(f"the apiserver's token of the service account {account} cannot be read")

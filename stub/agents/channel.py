@@ -5,6 +5,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from stub.agents.asking import Asker
+from tunnel.aio.sockets import TUNNEL_PATIENT_LEG
 from tunnel.aio.stream import ByteStream
 from tunnel.core import limits
 from tunnel.core.channel.stub_side import (
@@ -183,6 +184,8 @@ class ResponseChannel:
         assert self._asker is not None
         self._link.channel_piped(self, self._asker)
         self._piped = True
+        # Its path works, or the 101 would not be here; and what a pod leaves unread may wait.
+        self.stream.set_socket_options(TUNNEL_PATIENT_LEG)
 
     @property
     def idle(self) -> bool:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _CANCELLED_KEPT: Final = 4096
-"""Cancelled requests whose late answer is expected rather than an offence; each answer or refusal takes one out."""
+"""Cancelled or refused requests whose late answer is expected rather than an offence; an answer takes its own out."""
 
 LANE_BACKLOG_BYTES: Final = 4 * limits.MIB
 """Frames that an agent may leave untaken before it gets no more requests: it has stopped reading."""
@@ -271,7 +271,6 @@ class AgentLink:
         self._registry.add(self)
 
     def _refused(self, refused: Refused) -> None:
-        self._cancelled.pop(refused.id, None)
         asker = self._waiting.pop(refused.id, None)
         if asker is not None:
             # Its answer may still be under way, on a channel that broke behind it: late, but no offence.

@@ -20,6 +20,7 @@ SEEDS = (
     b"\5\0HTTP/1.1 200 OK\r\n\r\nuntil the close",
     b"\5\0HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nbodyX",
     b"\5\0HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\naHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nb",
+    b"\5\0HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\naHTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\nearly",
 )
 
 METHODS = (b"GET", b"HEAD", b"POST")

@@ -96,6 +96,8 @@ async def test_the_double_can_open_a_pipe(client: Client, agent: AgentDouble) ->
         [(b"X", b"y" * 70_000)],
         [(b"Location", b"https://elsewhere.test/")],
         [(b"Location", b"//elsewhere.test/")],
+        [(b"Location", b"/clusters/green/api")],
+        [(b"Location", b"x/../clusters/green/api")],
     ],
 )
 async def test_fields_that_are_not_http_are_502(
@@ -321,6 +323,13 @@ async def test_case_54_a_flood_ends_the_session_that_sends_it(
 ) -> None:
     """And the client of `green`, see `bystander`, is served as before."""
     agent.end.write(FLOODS[flood])
+    await soon(agent.over.wait())
+    await until(lambda: [link.cluster for link in tunnel.stub.registry.links] == ["green"])
+
+
+async def test_a_flood_of_reports_ends_the_session_that_sends_it(tunnel: Tunnel, agent: AgentDouble) -> None:
+    agent.core._lane.queue(Report().encode() * 200)
+    agent.flush()
     await soon(agent.over.wait())
     await until(lambda: [link.cluster for link in tunnel.stub.registry.links] == ["green"])
 

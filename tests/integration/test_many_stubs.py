@@ -137,9 +137,7 @@ async def test_every_address_of_a_name_is_dialled_and_the_same_stub_twice_only_o
         return tuple(addresses)
 
     monkeypatch.setattr(road, "resolve", resolve)
-    running = await parts.start_agent(
-        ready=False, stub=(Address("localhost", parts.port), Address("127.0.0.1", parts.port))
-    )
+    running = await parts.start_agent(ready=False, stub=(Address("localhost", parts.port),) * 2)
     await until(lambda: serves(first) and serves(second))
     assert len(running.agent.links) == 2
     await running.stop()

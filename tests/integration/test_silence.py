@@ -1,5 +1,6 @@
-"""What the kernel makes of a silent connection between agent and stub."""
+"""What the kernel makes of a connection whose other end is silent."""
 
+import asyncio
 import ctypes
 import socket
 import struct
@@ -7,10 +8,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
-from tunnel.aio.sockets import TUNNEL_LEG
+from tests.integration.client import request
+from tests.integration.tunnel_fixture import Tunnel
+from tests.integration.upstream import Incoming, Upstream
+from tunnel.aio.sockets import TUNNEL_LEG, UPSTREAM_LEG, UPSTREAM_PATIENT_LEG, SocketOptions
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the options are Linux's")
 
@@ -64,3 +69,57 @@ def test_a_silent_connection_of_the_tunnel_whose_path_is_dead_ends_within_15_sec
         far, _ = listener.accept()
         with far, deaf(near), pytest.raises(TimeoutError, match="Connection timed out"):
             near.recv(1)
+
+
+@pytest.mark.slow
+def test_a_request_on_a_dead_path_to_the_upstream_is_given_up_within_40_seconds() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as near:
+        UPSTREAM_LEG.apply(near)
+        near.connect(listener.getsockname())
+        near.settimeout(40)
+        far, _ = listener.accept()
+        with far, deaf(near), deaf(far):
+            near.send(b"GET / HTTP/1.1\r\n\r\n")
+            with pytest.raises(TimeoutError, match="Connection timed out"):
+                near.recv(1)
+
+
+def survives_a_closed_window(leg: SocketOptions, seconds: float) -> bool:
+    """Whether a connection outlives a peer that reads nothing for so long."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as near:
+        leg.apply(near)
+        near.connect(listener.getsockname())
+        near.settimeout(seconds)
+        far, _ = listener.accept()
+        with far:
+            try:
+                while True:
+                    near.send(bytes(65536))
+            except OSError as error:
+                return error.errno is None  # it is we who waited no longer
+
+
+@pytest.mark.slow
+def test_an_upload_outlives_an_upstream_that_reads_nothing_as_a_small_request_would_not() -> None:
+    assert survives_a_closed_window(UPSTREAM_PATIENT_LEG, 40)
+    assert not survives_a_closed_window(replace(UPSTREAM_LEG, user_timeout_seconds=3.0), 10)
+
+
+BODY_BYTES = 32 * 1024 * 1024
+
+
+async def large(incoming: Incoming) -> None:
+    incoming.head(200, f"Content-Length: {BODY_BYTES}")
+    await incoming.connection.end.send(bytes(BODY_BYTES))
+
+
+@pytest.mark.slow
+async def test_a_client_that_reads_nothing_for_a_while_loses_nothing_of_its_download(
+    tunnel: Tunnel, upstream: Upstream
+) -> None:
+    upstream.script = large
+    client = await tunnel.connect(kernel_buffer=64 * 1024)
+    client.send(request("GET /api"))
+    await asyncio.sleep(20)  # longer than a dead path lives
+    answer = await client.answer()
+    assert len(answer.body) == BODY_BYTES

@@ -5,6 +5,7 @@ Nothing moves by itself: what the apiserver got is in `taken`, and answers come 
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Any, cast
 
 from agent.audit import AuditLog
@@ -147,7 +148,12 @@ class Channels:
         self.ready: list[Channel] = []
         self.waiting: deque[Speaker] = deque()
         self.lost: list[Channel] = []
+        self._lingering: set[Channel] = set()
         self.closed: list[tuple[str, bool]] = []
+        self.on_answer_lost: Callable[[RequestId], None] = lambda request: None
+
+    def answer_lost(self, request: RequestId) -> None:
+        self.on_answer_lost(request)
 
     def add(self) -> NearChannel:
         """One more channel; whoever waits gets it at once."""
@@ -165,7 +171,15 @@ class Channels:
         if speaker in self.waiting:
             self.waiting.remove(speaker)
 
+    def lingers(self, channel: Channel) -> None:
+        self._lingering.add(channel)
+
+    @property
+    def lingering(self) -> int:
+        return len(self._lingering)
+
     def idle(self, channel: Channel) -> None:
+        self._lingering.discard(channel)
         if self.waiting:
             channel.speaker = self.waiting.popleft()
             channel.speaker.channel_ready(channel)
@@ -176,6 +190,9 @@ class Channels:
         self.lost.append(channel)
         if channel in self.ready:
             self.ready.remove(channel)
+
+    def piped(self, channel: Channel) -> None:
+        self.gone(channel)
 
     def fill(self) -> None:
         """The test does."""

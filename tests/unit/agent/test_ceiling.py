@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from agent.caller import REMEMBERED_BYTES
 from agent.ceiling import Ceiling
 from agent.settings import Extra
 from tunnel.core.errors import BadRequest, Forbidden, Unauthorized
@@ -88,6 +89,17 @@ def test_it_remembers_only_so_many_callers() -> None:
     for number in range(4097):
         ceiling.caller_lines(encode_pairs(pairs=[(b"user", b"user-%d" % number)]))
     assert len(ceiling._decided) == 1
+
+
+def test_it_does_not_remember_large_callers() -> None:
+    ceiling = Ceiling(impersonate=True)
+    groups = [(b"group", b"%04d" % number * 100) for number in range(11)]
+    assert len(encode_pairs(pairs=groups)) > REMEMBERED_BYTES
+    for caller in (groups, groups[1:]):
+        ceiling.caller_lines(encode_pairs(pairs=[(b"user", b"alice"), *caller]))
+    (remembered,) = ceiling._decided.values()
+    assert remembered.caller.identity is not None
+    assert len(remembered.caller.identity.groups) == 10
 
 
 # Extras ------------------------------------------------------------------------------------------

@@ -1,119 +1,17 @@
-"""The pool of response channels, and one channel in it."""
+"""The pool of response channels."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from agent.channels import DIALS_AT_ONCE, PEAK_SECONDS, RETRY_SECONDS, Channel, ChannelPool
+from agent.channels import DIALS_AT_ONCE, PEAK_SECONDS, RETRY_SECONDS
 from tests.unit.agent.parts import STUB
-from tests.unit.fakes import Clock, FakeStream, settle
-from tunnel.aio.errors import ConnectFailed
+from tests.unit.agent.pooled import Stub, filled, taken, used_up
+from tests.unit.fakes import Clock, settle
+from tunnel.core import limits
 from tunnel.core.channel.stub_side import ChannelGreeted, StubChannel
-from tunnel.core.http.message import ResponseHead
-from tunnel.core.identifiers import RequestId
-from tunnel.core.wire.control import Reject, StubHello
-from tunnel.core.wire.exchange import BODY_UNKNOWN, Head
-
-
-class Speaking:
-    """A speaker that remembers what it heard."""
-
-    def __init__(self) -> None:
-        self.heard: list[object] = []
-        self.channel: Channel | None = None
-
-    def channel_ready(self, channel: Channel) -> None:
-        self.channel = channel
-
-    def channel_write_paused(self) -> None:
-        self.heard.append("paused")
-
-    def channel_write_resumed(self) -> None:
-        self.heard.append("resumed")
-
-    def channel_lost(self, reason: str) -> None:
-        self.heard.append(reason)
-
-
-class Stub:
-    """What channels are dialled to: it counts dials, lets them wait, fail, or be answered by another instance."""
-
-    def __init__(self, tasks: asyncio.TaskGroup, floor: int, limit: int) -> None:
-        self.streams: list[FakeStream] = []
-        self.hello = STUB
-        self.fails = self.waits = False
-        self.under_way = self.most_under_way = self.dials = 0
-        self.gate = asyncio.Event()
-        self.pool = ChannelPool(STUB, self.dial, tasks, floor=floor, limit=limit)
-
-    async def dial(self, channel: Channel) -> None:
-        self.dials += 1
-        self.under_way += 1
-        self.most_under_way = max(self.most_under_way, self.under_way)
-        if self.waits:
-            await self.gate.wait()
-        self.under_way -= 1
-        if self.fails:
-            raise ConnectFailed("stub:8443", "refused")
-        stream = FakeStream()
-        stream.open(channel)
-        self.streams.append(stream)
-        stream.receive(self.hello.encode())
-
-    @property
-    def open(self) -> int:
-        return sum(not stream.closing for stream in self.streams)
-
-    def lose(self, stream: FakeStream) -> None:
-        """A connection is gone, and its channel hears of it."""
-        self.streams.remove(stream)
-        stream.lose()
-
-    def finish_closing(self) -> None:
-        """Connections that the agent closes are gone."""
-        for stream in [stream for stream in self.streams if stream.closing]:
-            self.lose(stream)
-
-
-@pytest.fixture
-async def tasks(clock: Clock) -> AsyncIterator[asyncio.TaskGroup]:
-    """Owns the dialling; what still waits when a test is over is cancelled."""
-
-    class Over(Exception):
-        pass
-
-    with pytest.RaisesGroup(Over):
-        async with asyncio.TaskGroup() as tasks:
-            yield tasks
-            raise Over
-
-
-async def filled(tasks: asyncio.TaskGroup, floor: int = 2, limit: int = 8) -> Stub:
-    """A pool that has dialled what it wants."""
-    stub = Stub(tasks, floor, limit)
-    stub.pool.fill()
-    await settle()
-    return stub
-
-
-def taken(stub: Stub, count: int = 1) -> list[Speaking]:
-    """Take channels."""
-    speakers = [Speaking() for _ in range(count)]
-    for speaker in speakers:
-        channel = stub.pool.take(speaker)
-        if channel is not None:
-            speaker.channel = channel
-    return speakers
-
-
-def used_up(speaker: Speaking, length: int = 0) -> None:
-    """Answer something on a speaker's channel, and end."""
-    assert speaker.channel is not None
-    speaker.channel.start(Head(RequestId(1), ResponseHead(200, []), length))
-    speaker.channel.end()
-
+from tunnel.core.wire.control import StubHello
 
 # How many ----------------------------------------------------------------------------------------
 
@@ -289,68 +187,6 @@ async def test_who_speaks_hears_that_the_channel_is_lost(tasks: asyncio.TaskGrou
     assert speaker.heard == ["the response channel broke: reset"]
 
 
-async def test_an_answer_behind_which_the_channel_broke_is_reported_as_lost(tasks: asyncio.TaskGroup) -> None:
-    stub = await filled(tasks)
-    lost: list[RequestId] = []
-    stub.pool.on_answer_lost = lost.append
-    (speaker,) = taken(stub)
-    assert speaker.channel is not None
-    stream: Any = speaker.channel.stream
-    used_up(speaker)
-    stub.streams.remove(stream)
-    stream.lose(ConnectionResetError("reset"))
-    assert lost == [RequestId(1)]
-
-
-async def test_a_stub_that_breaks_the_protocol_loses_the_channel(tasks: asyncio.TaskGroup) -> None:
-    stub = await filled(tasks)
-    (speaker,) = taken(stub)
-    assert speaker.channel is not None
-    stream: Any = speaker.channel.stream
-    stream.receive(Reject("go away").encode())
-    assert stream.aborted
-    assert "go away" in str(speaker.heard[0])
-
-
-# One channel -------------------------------------------------------------------------------------
-
-
-async def test_a_large_response_keeps_its_channel_until_the_stub_is_done(tasks: asyncio.TaskGroup) -> None:
-    stub = await filled(tasks, floor=1, limit=1)
-    first, second = taken(stub, 2)
-    assert first.channel is not None
-    stream: Any = first.channel.stream
-    near = StubChannel()
-    used_up(first, BODY_UNKNOWN)
-    assert second.channel is None
-    near.receive(memoryview(stream.take()))
-    stream.receive(near.send_done())
-    assert second.channel is first.channel
-
-
-async def test_pressure_is_told_and_remembered(tasks: asyncio.TaskGroup) -> None:
-    stub = await filled(tasks, floor=1, limit=1)
-    (speaker,) = taken(stub)
-    channel = speaker.channel
-    assert channel is not None
-    stream: Any = channel.stream
-    stream.pause_writing()
-    assert channel.write_paused
-    stream.resume_writing()
-    assert not channel.write_paused
-    assert speaker.heard == ["paused", "resumed"]
-
-
-async def test_a_pipe_leaves_the_pool_and_is_replaced(tasks: asyncio.TaskGroup) -> None:
-    stub = await filled(tasks, floor=1, limit=2)
-    (speaker,) = taken(stub)
-    assert speaker.channel is not None
-    speaker.channel.start(Head(RequestId(1), ResponseHead(101, [])))
-    speaker.channel.become_pipe()
-    await settle()
-    assert stub.pool.in_use == 0
-
-
 # Closing -----------------------------------------------------------------------------------------
 
 
@@ -373,6 +209,20 @@ async def test_aborting_breaks_everything_off(tasks: asyncio.TaskGroup) -> None:
     stub.pool.close("the stub is dead", abort=True)
     assert stub.open == 0
     assert speaker.heard == ["the stub is dead"]
+
+
+@pytest.mark.parametrize("abort", [False, True])
+async def test_a_channel_that_was_never_greeted_does_not_outlive_its_session_for_long(
+    tasks: asyncio.TaskGroup, clock: Clock, abort: bool
+) -> None:
+    stub = Stub(tasks, floor=2, limit=2)
+    stub.silent = True
+    stub.pool.fill()
+    await settle()
+    stub.pool.close("the session is over", abort=abort)
+    assert stub.open == (0 if abort else 2)
+    await clock.advance(limits.HELLO_SECONDS)
+    assert stub.open == 0
 
 
 async def test_who_waits_hears_that_no_channel_will_come(tasks: asyncio.TaskGroup) -> None:

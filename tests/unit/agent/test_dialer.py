@@ -11,6 +11,8 @@ import pytest
 
 from agent import dialer, enrolment_parts
 from agent.dialling import road
+from agent.dialling.road import Endpoint
+from agent.dialling.session import Outcome
 from agent.settings import AgentSettings
 from agent.upstream.credential import NoToken, StaticToken
 from agent.upstream.target import UpstreamTarget
@@ -161,6 +163,15 @@ async def test_a_second_session_with_the_same_worker_is_closed_before_the_stub_c
     assert not network.sessions[0].closing
     assert len(running.agent.links) == 1
     assert running.agent.roster.counts.known == 1
+
+
+async def test_a_stub_of_another_name_cannot_end_a_session_by_claiming_to_be_its_stub(
+    running: Running, network: Network
+) -> None:
+    hostile = await running.agent._open_session(Endpoint(Address("192.0.2.66", 8443), "hostile.example.com"))
+    assert hostile.outcome is Outcome.FILED
+    assert [session.closing for session in network.sessions] == [False, False]
+    assert len(running.agent.links) == 2
 
 
 async def test_another_stub_behind_the_same_address_gets_a_session_too(

@@ -211,6 +211,26 @@ async def test_what_may_have_taken_effect_is_never_sent_again(agent: Agent, meth
     assert not agent.upstreams.borrowers
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"/api/v1/namespaces/a/services/pay/proxy/charge?x=1",
+        b"/api/v1/namespaces/a/pods/web/proxy",
+        b"/api/v1/proxy/namespaces/a/services/pay/charge",
+        b"/api/v1/namespaces/a/pods/web/exec?command=reboot",
+    ],
+)
+async def test_a_read_that_reaches_into_a_pod_or_a_service_is_never_sent_again(
+    agent: Agent, target: bytes
+) -> None:
+    stale = kept_alive(agent)
+    agent.ask(request(2, b"GET", target))
+    agent.upstreams.give(stale)
+    stale.stream.receive_end()
+    assert agent.refused() == [(2, 502, False)]
+    assert not agent.upstreams.borrowers
+
+
 async def test_a_new_connection_that_closes_is_not_tried_again(agent: Agent) -> None:
     agent.ask(request())
     agent.upstreams.give().stream.receive_end()
@@ -313,7 +333,7 @@ class Renewable(StaticToken):
 
     can_renew = True
 
-    def __init__(self, failure: str | None = None) -> None:
+    def __init__(self, failure: Exception | None = None) -> None:
         super().__init__("old")
         self.failure = failure
         self.renewals = 0
@@ -321,7 +341,7 @@ class Renewable(StaticToken):
     async def renew(self) -> None:
         self.renewals += 1
         if self.failure:
-            raise CommandFailed(self.failure)
+            raise self.failure
         self._fields = [(b"Authorization", b"Bearer new")]
 
 
@@ -347,9 +367,27 @@ async def test_a_401_renews_the_credential_and_asks_once_more(clock: Clock) -> N
         assert credential.renewals == 1
 
 
-async def test_a_credential_that_cannot_be_renewed_costs_only_its_request(clock: Clock) -> None:
+@pytest.mark.parametrize(
+    "target", [b"/api/v1/namespaces/a/services/web/proxy/login", b"/api/v1/proxy/namespaces/a/pods/web/login"]
+)
+async def test_a_401_from_behind_a_proxy_is_the_users_and_renews_nothing(clock: Clock, target: bytes) -> None:
     async with asyncio.TaskGroup() as tasks:
-        agent = Agent(credential=Renewable("the plugin failed"), tasks=tasks).connect()
+        credential = Renewable()
+        agent = Agent(credential=credential, tasks=tasks).connect()
+        channel = agent.channels.add()
+        agent.ask(request(1, b"POST", target, body=b"{}"))
+        agent.upstreams.give().answer(UNAUTHORIZED)
+        assert head_of(channel.heard()).response.status == 401
+        assert not agent.upstreams.borrowers
+        assert credential.renewals == 0
+
+
+@pytest.mark.parametrize("failure", [CommandFailed("the plugin failed"), OverflowError("a fault of our own")])
+async def test_a_credential_that_cannot_be_renewed_costs_only_its_request(
+    clock: Clock, failure: Exception
+) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        agent = Agent(credential=Renewable(failure), tasks=tasks).connect()
         agent.ask(request())
         agent.upstreams.give().answer(UNAUTHORIZED)
         await settle()

@@ -87,3 +87,18 @@ async def test_a_pipe_survives_its_session_and_ends_with_the_agent(agent: Agent)
     agent.link.stop("this agent shut down")
     assert channel.stream.aborted
     assert apiserver.stream.aborted
+
+
+async def test_a_pipe_whose_channel_breaks_is_refused_in_case_its_101_never_arrived(agent: Agent) -> None:
+    channel = agent.channels.add()
+    upgraded(agent)
+    agent.refused()
+    channel.stream.lose(TimeoutError("Connection timed out"))
+    assert agent.refused() == [(1, 502, False)]
+
+
+async def test_a_pipe_whose_other_end_breaks_is_not_refused(agent: Agent) -> None:
+    agent.channels.add()
+    apiserver = upgraded(agent)
+    apiserver.stream.lose(ConnectionResetError("reset"))
+    assert agent.refused() == []

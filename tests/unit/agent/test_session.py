@@ -2,13 +2,14 @@
 
 import pytest
 
-from agent.session import Fence
+from agent.session import BACKLOG_BYTES, Fence
 from tests.unit.agent.parts import STUB, Agent, request, upload
 from tests.unit.fakes import Clock, settle
 from tunnel.core import limits
 from tunnel.core.identifiers import RequestId
 from tunnel.core.session.events import BodyRefused
 from tunnel.core.wire.control import Active, AgentHello, Capacity, Drain, Reject, Report, StubHello
+from tunnel.core.wire.exchange import Refused
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -105,6 +106,34 @@ async def test_above_the_limit_another_agent_may_be_asked(clock: Clock) -> None:
     for number in (1, 2, 3):
         agent.ask(request(number))
     assert agent.refused() == [(3, 429, True)]
+
+
+async def test_a_channel_that_a_slow_client_holds_counts_until_its_stub_is_done(clock: Clock) -> None:
+    agent = Agent(channels_limit=2).connect()
+    channels = [agent.channels.add(), agent.channels.add()]
+    for number in (1, 2):
+        agent.ask(request(number))
+        agent.upstreams.give().answer(CHUNKED + b"3\r\none\r\n0\r\n\r\n")
+    assert agent.link.in_flight == 0
+    agent.ask(request(3, b"POST"))
+    assert agent.refused() == [(3, 429, True)]
+    channels[0].heard()
+    channels[0].done()
+    agent.ask(request(4, b"POST"))
+    assert agent.refused() == []
+    assert len(agent.upstreams.borrowers) == 1
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+async def test_a_stub_that_takes_no_refusals_loses_its_session(agent: Agent, excess: int) -> None:
+    agent.ask(request(1, target=b"nowhere"))
+    frame = len(Refused(RequestId(1), False, 400, agent.heard(Refused)[0].message).encode())
+    agent.stream.waiting_bytes = BACKLOG_BYTES - frame + excess
+    agent.ask(request(2, target=b"nowhere"))
+    assert agent.stream.closed == bool(excess)
+    assert agent.channels.closed == (
+        [("the stub takes none of the agent's refusals", True)] if excess else []
+    )
 
 
 async def test_the_body_of_a_refused_request_is_refused_too(agent: Agent) -> None:

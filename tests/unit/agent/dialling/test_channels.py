@@ -11,6 +11,7 @@ import pytest
 from agent.channels import Channel
 from agent.dialling.channels import FiledChannels
 from agent.dialling.roster import Roster, worker_of
+from agent.enrolment_parts import AgentTls
 from tests.unit.fakes import Clock, FakeStream, settle
 from tunnel.core.http.message import ResponseHead
 from tunnel.core.identifiers import RequestId
@@ -21,6 +22,7 @@ from tunnel.kit.backoff import FAST_SECONDS
 
 A = StubHello("a", token="token-a")
 B = StubHello("b", token="token-b")
+TLS, RENEWED = (AgentTls(*cast("Any", (None, None))) for _ in range(2))
 SMALL = Head(RequestId(1), ResponseHead(200, []), 0)
 LARGE = Head(RequestId(2), ResponseHead(200, []), 1_000_000)
 
@@ -57,10 +59,14 @@ class Pools:
         self.roster = Roster()
         self.tasks = tasks
 
-    def pool(self, stub: StubHello, *, floor: int = 2) -> FiledChannels:
+    def pool(
+        self, stub: StubHello, *, floor: int = 2, name: str = "stub.example.com", tls: AgentTls = TLS
+    ) -> FiledChannels:
         """Make one, filed; `fill` is the test's."""
-        pool = FiledChannels(self.roster, stub, self.balancer.dial, self.tasks, floor=floor, limit=8)
-        self.roster.file(worker_of(stub), cast("Any", _Session(stub, pool)))
+        pool = FiledChannels(
+            self.roster, name, tls, stub, self.balancer.dial, self.tasks, floor=floor, limit=8
+        )
+        self.roster.file(worker_of(name, stub), cast("Any", _Session(stub, pool)))
         return pool
 
 
@@ -104,6 +110,25 @@ async def test_a_channel_that_reaches_another_sessions_stub_is_given_to_that_ses
     assert (len(first._open), len(second._open)) == (1, 1)
     assert not any(stream.closing for stream in pools.balancer.streams)
     assert pools.roster.counts.misdirected == 1
+
+
+async def test_a_stub_of_another_name_gets_no_token_by_claiming_to_be_this_one(pools: Pools) -> None:
+    honest, hostile = pools.pool(A), pools.pool(B, name="hostile.example.com")
+    speaker = _Speaker()
+    honest._waiting.append(speaker)  # a user who would be answered on whatever comes first
+    pools.balancer.leads_to = [A]
+    await fill(hostile)
+    assert [bytes(stream.written) for stream in pools.balancer.streams] == [b"", b""]
+    assert all(stream.closed for stream in pools.balancer.streams)
+    assert not honest._open
+
+
+async def test_a_channel_is_not_given_to_a_session_that_shows_another_certificate(pools: Pools) -> None:
+    old, new = pools.pool(A, tls=TLS), pools.pool(B, tls=RENEWED)
+    pools.balancer.leads_to = [B]
+    await fill(old)
+    assert all(stream.closed for stream in pools.balancer.streams)
+    assert not new._open
 
 
 async def test_what_nobody_wants_is_closed(pools: Pools) -> None:

@@ -20,8 +20,9 @@ from tunnel.core.wire.control import StubHello
 from tunnel.kit import backoff
 from tunnel.kit.values import Address
 
-A, B, C = ("a", 0), ("b", 0), ("c", 0)
-ENDPOINT = Endpoint(Address("192.0.2.1", 8443), "stub.example.com")
+NAME = "stub.example.com"
+A, B, C = (Worker(NAME, instance, 0) for instance in "abc")
+ENDPOINT = Endpoint(Address("192.0.2.1", 8443), NAME)
 
 
 class Session:
@@ -33,7 +34,7 @@ class Session:
         self, worker: Worker | None, outcome: Outcome, instances: tuple[str, ...], count: int = 1
     ) -> None:
         self.worker, self.outcome = worker, outcome
-        self.stub = StubHello(worker[0], worker[1], instances, workers=count) if worker else None
+        self.stub = StubHello(worker.instance, worker.number, instances, workers=count) if worker else None
 
 
 class Behind:
@@ -258,16 +259,22 @@ async def test_a_stub_that_has_more_workers_is_dialled_in_haste_until_all_are_me
     running: Running, clock: Clock
 ) -> None:
     running.behind.count = 3
-    behind = await running.start(("a", 0), ("a", 0), ("a", 1), ("a", 0), ("a", 2))
+    behind = await running.start(
+        Worker(NAME, "a", 0),
+        Worker(NAME, "a", 0),
+        Worker(NAME, "a", 1),
+        Worker(NAME, "a", 0),
+        Worker(NAME, "a", 2),
+    )
     await pass_time(clock, 10.0)
-    assert behind.roster.workers == {("a", 0), ("a", 1), ("a", 2)}
+    assert behind.roster.workers == {Worker(NAME, "a", number) for number in range(3)}
     assert behind.waits()[:4] == [FAST] * 4
     assert behind.waits()[4:6] == [1.0, 2.0], "then as at any other endpoint"
 
 
 async def test_haste_for_a_worker_that_never_comes_has_an_end(running: Running, clock: Clock) -> None:
     running.behind.count = 2
-    behind = await running.start(("a", 0))
+    behind = await running.start(Worker(NAME, "a", 0))
     await pass_time(clock, 30.0)
     assert behind.waits()[: 2 * SEEKING_TRIES] == [FAST] * 2 * SEEKING_TRIES
     assert behind.waits()[2 * SEEKING_TRIES :][:4] == [1.0, 2.0, 4.0, 8.0]
@@ -275,10 +282,10 @@ async def test_haste_for_a_worker_that_never_comes_has_an_end(running: Running, 
 
 async def test_a_worker_that_is_replaced_is_looked_for_in_haste_again(running: Running, clock: Clock) -> None:
     running.behind.count = 2
-    behind = await running.start(("a", 0), ("a", 1))
+    behind = await running.start(Worker(NAME, "a", 0), Worker(NAME, "a", 1))
     await pass_time(clock, 30.0)
     dials = len(behind.dialled_at)
-    behind.lose(("a", 1))
+    behind.lose(Worker(NAME, "a", 1))
     await pass_time(clock, 2 * FAST)
     assert len(behind.dialled_at) == dials + 2
-    assert behind.roster.workers == {("a", 0), ("a", 1)}
+    assert behind.roster.workers == {Worker(NAME, "a", number) for number in range(2)}

@@ -8,7 +8,8 @@ from agent.dialling.roster import MISSED_SECONDS, Roster, Worker, worker_of
 from tests.unit.fakes import Clock
 from tunnel.core.wire.control import StubHello
 
-A0, A1, B0 = ("a", 0), ("a", 1), ("b", 0)
+NAME = "stub.example.com"
+A0, A1, B0 = Worker(NAME, "a", 0), Worker(NAME, "a", 1), Worker(NAME, "b", 0)
 
 
 class Session:
@@ -39,7 +40,7 @@ async def roster(clock: Clock) -> Roster:
 def file(roster: Roster, instance: str, worker: int = 0, *instances: str) -> Any:
     hello = StubHello(instance, worker, instances)
     session = cast("Any", Session(hello))
-    roster.file(worker_of(hello), session)
+    roster.file(worker_of(NAME, hello), session)
     return session
 
 
@@ -79,10 +80,18 @@ async def test_instances_that_were_named_and_have_no_session_are_missing(
 async def test_an_instance_misses_workers_until_as_many_as_it_has_have_a_session(roster: Roster) -> None:
     for number in range(2):
         hello = StubHello("a", number, workers=2)
-        assert roster.misses_workers({"a", "b"}) == (number == 1)
-        roster.file(worker_of(hello), cast("Any", Session(hello)))
-    assert not roster.misses_workers({"a", "b"})
+        assert roster.misses_workers({A0, B0}) == (number == 1)
+        roster.file(worker_of(NAME, hello), cast("Any", Session(hello)))
+    assert not roster.misses_workers({A0, B0})
     hello = StubHello("b", 1, workers=2)
-    roster.file(worker_of(hello), cast("Any", Session(hello)))
-    assert roster.misses_workers({"b"})
-    assert not roster.misses_workers({"a"}), "b's are for others to look for"
+    roster.file(worker_of(NAME, hello), cast("Any", Session(hello)))
+    assert roster.misses_workers({B0})
+    assert not roster.misses_workers({A0}), "b's are for others to look for"
+
+
+async def test_a_stub_of_another_name_neither_fills_nor_opens_a_gap_by_what_it_claims(roster: Roster) -> None:
+    file(roster, "a")
+    claimed = StubHello("a", 1, workers=9)
+    roster.file(worker_of("other.example.com", claimed), cast("Any", Session(claimed)))
+    assert not roster.misses_workers({A0})
+    assert roster.session_with(A1) is None

@@ -7,13 +7,17 @@ import pytest
 
 from agent.facts.probe import PROBE_SECONDS, Probe
 from agent.facts.vitals import Vitals
-from agent.upstream.question import NoAnswer, NoRoom
+from agent.upstream.question import NoAnswer, NoRoom, NotInTime
 from tests.unit.agent.facts.scripted import Scripted
 from tests.unit.fakes import Clock, settle
 
 
 class Upstream:
     reachable = True
+    doubts = 0
+
+    def doubt(self) -> None:
+        self.doubts += 1
 
 
 class Probing:
@@ -49,6 +53,14 @@ async def test_one_that_does_not_answer_is_not_ready_until_it_does(caplog: pytes
     await probing.look()
     assert await probing.look() == (True, None)
     assert caplog.messages == ["the apiserver is not ready", "the apiserver is ready again"]
+
+
+async def test_one_that_is_silent_makes_its_other_connections_doubtful() -> None:
+    probing = Probing(NoAnswer("refused"), NotInTime("it did not answer within 5 s"))
+    await probing.look()
+    assert probing.upstream.doubts == 0
+    await probing.look()
+    assert probing.upstream.doubts == 1
 
 
 async def test_where_all_connections_are_in_use_the_last_word_stays() -> None:

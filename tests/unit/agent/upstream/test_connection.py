@@ -4,6 +4,7 @@ import pytest
 
 from agent.upstream.connection import UpstreamConnection
 from tests.unit.fakes import FakeStream
+from tunnel.aio.sockets import UPSTREAM_LEG, UPSTREAM_PATIENT_LEG
 from tunnel.core import limits
 from tunnel.core.http.body import CHUNKED, NONE, UNTIL_CLOSE
 from tunnel.core.http.message import ResponseHead
@@ -237,6 +238,25 @@ def test_a_connection_that_ends_or_is_out_of_step_is_not_kept(upstream: Upstream
     assert upstream.stream.closed
 
 
+@pytest.mark.parametrize("before", [OK, b"HTTP/1.1 204 No Content\r\n\r\n"])
+def test_a_101_behind_an_answer_belongs_to_nobody_however_it_is_cut(before: bytes) -> None:
+    heard = []
+    for pieces in (
+        [before + UPGRADED + b"early"],
+        [before, UPGRADED],
+        [before + UPGRADED[:20], UPGRADED[20:]],
+    ):
+        upstream = Upstream()
+        responder = upstream.ask()
+        for piece in pieces:
+            if not upstream.stream.closing:
+                upstream.stream.receive(piece)
+        heard.append(responder.heard)
+        assert upstream.gone
+    assert heard[0][-1] == "end"
+    assert heard == [heard[0]] * 3
+
+
 def test_a_body_to_a_head_is_out_of_step(upstream: Upstream) -> None:
     responder = upstream.ask(b"HEAD")
     upstream.stream.receive(OK)
@@ -331,3 +351,23 @@ def test_pressure_reaches_whoever_sends(upstream: Upstream) -> None:
     upstream.stream.pause_writing()
     upstream.stream.resume_writing()
     assert responder.heard == ["paused", "resumed"]
+
+
+# A path that died ----------------------------------------------------------------------------------
+
+
+def test_only_what_may_be_left_unread_is_spared_the_limit_for_dead_paths(upstream: Upstream) -> None:
+    upstream.ask(whole=True)
+    upstream.stream.receive(OK)
+    assert upstream.stream.options is None  # as it was dialled
+    upstream.ask(b"POST", whole=False)
+    assert upstream.stream.options is UPSTREAM_PATIENT_LEG
+    upstream.connection.request_ended()
+    upstream.stream.receive(OK)
+    assert upstream.stream.options is UPSTREAM_LEG
+
+
+def test_a_pipe_is_spared_the_limit_for_dead_paths(upstream: Upstream) -> None:
+    upstream.ask(b"POST")
+    upstream.stream.receive(UPGRADED)
+    assert upstream.stream.options is UPSTREAM_PATIENT_LEG

@@ -118,6 +118,16 @@ async def test_a_connection_comes_back_read_again(pool: Pool) -> None:
     assert first.stream.reading
 
 
+async def test_in_doubt_what_is_idle_is_dropped_and_what_is_in_use_is_not(pool: Pool) -> None:
+    idle, used = await pool.borrow(), await pool.borrow()
+    pool.give_back(idle)
+    pool.pool.doubt()
+    assert (idle.stream.aborted, used.stream.aborted) == (True, False)
+    assert (await pool.borrow()).connection not in (idle.connection, used.connection)
+    idle.stream.lose()
+    assert (await pool.borrow()).connection is not None  # the dropped one does not count
+
+
 async def test_above_the_limit_a_request_is_refused(pool: Pool) -> None:
     borrowers = [await pool.borrow() for _ in range(3)]
     refused = await pool.borrow()

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from agent.upstream.question import Answer, NoAnswer, NoRoom, Question, TooMuch
+from agent.upstream.question import Answer, NoAnswer, NoRoom, NotInTime, Question, TooMuch
 from tests.unit.agent.parts import Apiserver, Upstreams
 from tests.unit.fakes import Clock, settle
 from tunnel.core.errors import BadGateway, TooManyRequests
@@ -81,7 +81,7 @@ async def test_one_that_is_silent_is_given_up_and_its_connection_is_not_used_aga
 ) -> None:
     far = await asking.connected()
     await clock.advance(5)
-    assert await asking.failure(NoAnswer) == "it did not answer within 5 s"
+    assert await asking.failure(NotInTime) == "it did not answer within 5 s"
     assert far.stream.aborted
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from agent.caller import REMEMBERED_BYTES
 from agent.upstream.posting import NotCreated
 from agent.upstream.reviews import (
     CACHED_PERMISSIONS,
@@ -191,3 +192,13 @@ async def test_it_remembers_only_so_many(cluster: Cluster) -> None:
     for number in range(CACHED_PERMISSIONS + 1):
         reviews.of(ALICE, Identity(f"u{number}"))
     assert len(reviews._known) == 1
+
+
+@pytest.mark.parametrize("large", [(True, False), (False, True)])
+async def test_what_is_decided_about_large_identities_is_not_remembered(
+    cluster: Cluster, large: tuple[bool, bool]
+) -> None:
+    user, acting = (Identity("u" * REMEMBERED_BYTES, ("g",)) if each else ALICE for each in large)
+    reviews = Reviews(cluster)
+    assert reviews.of(user, acting) is not reviews.of(user, acting)
+    assert reviews.of(ALICE, BOB) is reviews.of(ALICE, BOB)

@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from agent.settings import AgentSettings
+from agent.upstream.connection import UpstreamConnection
 from agent.upstream.credential import BasicPassword, NoToken, StaticToken, TokenFile
 from agent.upstream.plugin import PluginCredential
 from agent.upstream.target import target_of
+from tunnel.aio.sockets import UPSTREAM_LEG
 from tunnel.kit.failures import CommandFailed, UsageError
 from tunnel.kit.values import Address
 
@@ -148,3 +150,19 @@ def test_the_credential_is_not_in_its_text(settings: AgentSettings) -> None:
 def test_a_missing_authority_is_named(settings: AgentSettings, tmp_path: Path) -> None:
     with pytest.raises(CommandFailed, match=r"no-ca\.crt"):
         target_of(replace(settings, upstream_ca=tmp_path / "no-ca.crt"))
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_connections_are_dialled_so_that_a_dead_path_is_found_out(
+    settings: AgentSettings, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialled: list[Any] = []
+
+    async def dial(*where: Any, options: Any = None, **how: Any) -> None:
+        dialled.append(options)
+
+    monkeypatch.setattr("agent.upstream.target.dial_plain", dial)
+    monkeypatch.setattr("agent.upstream.target.dial_tls", dial)
+    target = target_of(replace(settings, upstream=f"{scheme}://10.0.0.1:6443"))
+    await target.connect(UpstreamConnection(cast("Any", None)), 0.0)
+    assert dialled == [UPSTREAM_LEG]

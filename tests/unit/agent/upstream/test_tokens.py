@@ -6,9 +6,17 @@ from typing import Any
 
 import pytest
 
+from agent.caller import REMEMBERED_BYTES
 from agent.upstream.accounts import ServiceAccount, parse_accounts
 from agent.upstream.posting import NotCreated
-from agent.upstream.tokens import CACHED_ACCOUNTS, AccountToken, AccountTokens, IssuedToken, TokenIssuer
+from agent.upstream.tokens import (
+    CACHED_ACCOUNTS,
+    LONGEST_SECONDS,
+    AccountToken,
+    AccountTokens,
+    IssuedToken,
+    TokenIssuer,
+)
 from tests.unit.fakes import Clock, settle
 from tunnel.core.errors import BadGateway, Forbidden, Refusal, TooManyRequests, Unavailable
 from tunnel.core.identity import Identity
@@ -197,6 +205,15 @@ async def test_it_remembers_only_so_many(path: Path) -> None:
     assert len(tokens._decided) <= 4096
 
 
+async def test_it_does_not_remember_large_users(path: Path) -> None:
+    path.write_text("accounts: [{users: [alice], serviceAccount: shop/alice}]")
+    tokens = tokens_of(path)
+    tokens.of(Identity("alice", ("g" * REMEMBERED_BYTES,)))
+    assert not tokens._decided
+    tokens.of(Identity("alice"))
+    assert len(tokens._decided) == 1
+
+
 # Asking the apiserver ----------------------------------------------------------------------------
 
 CREATED: dict[str, Any] = {"spec": {"expirationSeconds": 600}, "status": {"token": "abc.def"}}
@@ -258,6 +275,7 @@ async def test_what_the_apiserver_refuses_is_said_to_the_user(
         {"spec": {"expirationSeconds": 0}, "status": {"token": "abc"}},
         {"spec": {"expirationSeconds": "x"}, "status": {"token": "abc"}},
         {"spec": {"expirationSeconds": float("nan")}, "status": {"token": "abc"}},
+        {"spec": {"expirationSeconds": -(10**400)}, "status": {"token": "abc"}},
         {"spec": {"expirationSeconds": 600}, "status": {"token": "two words"}},
         {"spec": {"expirationSeconds": 600}, "status": {"token": 7}},
     ],
@@ -265,3 +283,8 @@ async def test_what_the_apiserver_refuses_is_said_to_the_user(
 async def test_an_answer_that_is_no_token_is_the_apiservers_fault(answer: object) -> None:
     with pytest.raises(BadGateway):
         await TokenIssuer(Cluster(answer)).issue(ALICE)
+
+
+async def test_a_life_that_no_number_of_the_machine_can_hold_is_taken_for_the_longest() -> None:
+    answer = {"spec": {"expirationSeconds": 10**400}, "status": {"token": "abc"}}
+    assert (await TokenIssuer(Cluster(answer)).issue(ALICE)).seconds == LONGEST_SECONDS

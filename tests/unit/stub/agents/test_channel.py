@@ -8,6 +8,7 @@ from stub.agents.registry import Registry
 from tests.unit.fakes import Clock, FakeStream, settle
 from tests.unit.stub.agents.asking import Asking, ask
 from tests.unit.stub.parts import HELLO, FarAgent, FarChannel, rejection
+from tunnel.aio.sockets import TUNNEL_PATIENT_LEG
 from tunnel.core import limits
 from tunnel.core.http.message import ResponseHead
 from tunnel.core.wire.exchange import BODY_UNKNOWN, Cancel, Head
@@ -332,6 +333,7 @@ async def test_a_pipe_no_longer_counts_as_a_channel(agent: FarAgent) -> None:
     channel.stream.receive(channel.core.send_head(Head(ask(agent.link, Asking()), _switching())))
     channel.near.become_pipe()
     assert agent.link.channels == set()
+    assert channel.stream.options == TUNNEL_PATIENT_LEG, "what a pod leaves unread may wait"
 
 
 async def test_no_pipe_is_made_of_a_connection_that_is_gone(agent: FarAgent) -> None:
