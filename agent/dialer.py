@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from agent.audit import AuditLog
-from agent.channels import Channel
+from agent.channel import Channel
 from agent.dialling.address import AddressDialer
 from agent.dialling.channels import FiledChannels
 from agent.dialling.endpoint import EndpointDialer

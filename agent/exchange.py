@@ -7,7 +7,7 @@ It is what the upstream connection answers to (`Responder`), what waits for conn
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from agent.channels import Channel
+from agent.channel import Channel
 from agent.inspection import Checked
 from agent.upstream.connection import UpstreamConnection
 from agent.upstream.tokens import AccountToken

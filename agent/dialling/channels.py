@@ -9,7 +9,8 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from agent.channels import Channel, ChannelPool
+from agent.channel import Channel
+from agent.channels import ChannelPool
 from agent.dialling.roster import worker_of
 from agent.enrolment_parts import AgentTls
 from tunnel.aio.stream import ByteStream

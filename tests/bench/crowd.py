@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from agent.channels import Channel, ChannelPool
+from agent.channel import Channel
+from agent.channels import ChannelPool
 from certs.contexts import agent_context
 from certs.issue import issue_agent
 from certs.lifetime import USER_LIFE, Lifetime, utc_now

@@ -15,7 +15,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from agent.ceiling import Ceiling
-from agent.channels import Channel, ChannelPool
+from agent.channel import Channel
+from agent.channels import ChannelPool
 from agent.facts.vitals import Vitals
 from agent.inspection import Inspection
 from agent.session import AgentLink as AgentSide

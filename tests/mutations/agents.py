@@ -4,8 +4,9 @@ from typing import Final
 
 from tests.mutations.mutation import Mutation
 
+CHANNEL: Final = "agent/channel.py"
 CHANNELS: Final = "agent/channels.py"
-TEST_CHANNELS: Final = ("tests/unit/agent/test_channels.py", "tests/unit/agent/test_one_channel.py")
+TEST_CHANNELS: Final = ("tests/unit/agent/test_channels.py", "tests/unit/agent/test_channel.py")
 TEST_SESSION: Final = ("tests/unit/agent/test_session.py",)
 TEST_EXCHANGE: Final = ("tests/unit/agent/test_exchange.py",)
 TEST_FILED: Final = ("tests/unit/agent/dialling/test_channels.py",)
@@ -27,14 +28,14 @@ AGENTS: Final = (
     ),
     Mutation(
         "a stub leaves answers unread and the agent writes more behind them",
-        CHANNELS,
+        CHANNEL,
         "        if self.core.state is ChannelState.IDLE and not self.write_paused:\n",
         "        if self.core.state is ChannelState.IDLE:\n",
         TEST_CHANNELS,
     ),
     Mutation(
         "a stub says no HELLO on channels and they pile up",
-        CHANNELS,
+        CHANNEL,
         '        self._hello_timer = self._loop.call_later(limits.HELLO_SECONDS, self._gone, "no HELLO came in time")\n',
         "",
         TEST_CHANNELS,

@@ -10,7 +10,8 @@ from typing import Any, cast
 
 from agent.audit import AuditLog
 from agent.ceiling import Ceiling
-from agent.channels import Channel, ChannelPool, Speaker
+from agent.channel import Channel, Speaker
+from agent.channels import ChannelPool
 from agent.facts.vitals import Vitals
 from agent.inspection import Inspection
 from agent.session import AgentLink, Fence

@@ -2,7 +2,8 @@
 
 import asyncio
 
-from agent.channels import Channel, ChannelPool
+from agent.channel import Channel
+from agent.channels import ChannelPool
 from tests.unit.agent.parts import STUB
 from tests.unit.fakes import FakeStream, settle
 from tunnel.aio.errors import ConnectFailed

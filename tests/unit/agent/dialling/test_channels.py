@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from agent.channels import Channel
+from agent.channel import Channel
 from agent.dialling.channels import FiledChannels
 from agent.dialling.roster import Roster, worker_of
 from agent.enrolment_parts import AgentTls
