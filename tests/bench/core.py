@@ -14,6 +14,7 @@ import tracemalloc
 from collections.abc import Callable
 from typing import Final
 
+from agent.recent import MOST
 from tests.bench.request_path import ANSWER_FIELDS, BODY, captured_request, prepared
 from tests.unit.core.session.pair import greeted
 from tunnel.core import limits
@@ -31,8 +32,9 @@ Work = Callable[[], int]
 SEVERAL: Final = 16
 """Requests that leave in one write, as under load."""
 
-WARM: Final = 200
-"""Requests before what one allocates is looked at: the first fill caches."""
+WARM: Final = 3 * MOST
+"""Requests before what one allocates is looked at: the first fill caches, of which the answers that an agent's channel remembers are the
+largest: by and by twice `MOST`, forgotten by `MOST`, so that as many leave nothing behind. Numbers below 257 take no memory."""
 
 
 def lane() -> Work:
@@ -129,7 +131,7 @@ def rate(work: Work, seconds: float) -> float:
 # Memory ----------------------------------------------------------------------------------------
 
 
-async def allocated(once: Callable[[], None], requests: int = 500) -> tuple[float, float]:
+async def allocated(once: Callable[[], None], requests: int = MOST) -> tuple[float, float]:
     """Return what a request takes of Python's memory: KiB at its peak, and blocks that stay behind it."""
     await _repeat(once, WARM)
     blocks = sys.getallocatedblocks()

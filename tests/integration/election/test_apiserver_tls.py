@@ -44,7 +44,7 @@ async def ask(folder: Path, own: Authority, trusted: Authority) -> None:
         write_kubeconfig(kubeconfig, server.url, {"token": "secret"}, certificate_authority=ca)
         api = KubernetesApi(kubeconfig)
         try:
-            assert await KubernetesLeaseStore(api, "ns", "lease").read(2.0) is None
+            assert await KubernetesLeaseStore(api, "ns", "lease").read(30.0) is None
         finally:
             await api.close()
 

@@ -19,7 +19,7 @@ def test_each_rate_is_of_work_that_is_really_done(title: str) -> None:
 async def test_a_request_leaves_no_memory_behind(side: str) -> None:
     """Less than one block in ten requests: caches of a fixed size may still fill."""
     async with prepared(side) as once:
-        peak, kept = await allocated(once, 200)
+        peak, kept = await allocated(once)
         await asyncio.sleep(0)
     assert kept < 0.1
     assert 0 < peak < 64
