@@ -339,8 +339,8 @@ REQUESTS: Final = (
     Mutation(
         "a disk that fills up garbles the audit log",
         "tunnel/kit/jsonlines.py",
-        "_NEWLINE + data if self._cut else data",
-        "data",
+        "            if begun and len(self._rest) < len(data):\n",
+        "            if False:\n",
         ("tests/unit/kit/test_jsonlines.py",),
     ),
 )

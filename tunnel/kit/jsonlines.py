@@ -53,7 +53,7 @@ class JsonLines:
         self._given_by = given_by
         self._failing = False
         self._lost = 0
-        self._cut = False  # whether the last line in the file lacks its end
+        self._rest = b""  # of the last line in the file, where that lacks its end
         self._writer = LineWriter(self._append, "json lines", lines) if threaded else None
 
     @classmethod
@@ -88,33 +88,39 @@ class JsonLines:
             if self._writer.running:  # and holds the file
                 self._complain("its reader stands still at the end")
                 return
+        try:
+            self._finish()
+        except OSError:
+            self._lost += 1
         self._tell_losses()
         self._file.close()
 
     def _append(self, line: str, lost: int) -> None:
         data = line.encode() + _NEWLINE
+        begun = False
         try:
-            self._write_whole(_NEWLINE + data if self._cut else data)
+            self._finish()
+            begun, self._rest = True, data
+            self._finish()
         except OSError as error:
             self._complain(error.strerror or str(error))
+            if begun and len(self._rest) < len(data):
+                return  # the next one finishes it
+            if begun:
+                self._rest = b""
             raise
         self._lost += lost
         if self._failing and (self._writer is None or not self._writer.waiting):
             self._failing = False
             self._tell_losses()
 
-    def _write_whole(self, data: bytes) -> None:
-        """Write `data`, or a part of it before the error; the next line then begins on a line of its own."""
-        sent = 0
-        try:
-            while sent < len(data):
-                written = self._file.write(data[sent:])
-                if written is None:
-                    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-                sent += written
-        finally:
-            if sent:
-                self._cut = data[sent - 1 : sent] != _NEWLINE
+    def _finish(self) -> None:
+        """Write what is left of a line that has begun."""
+        while self._rest:
+            written = self._file.write(self._rest)
+            if written is None:
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            self._rest = self._rest[written:]
 
     def _complain(self, reason: str) -> None:
         if not self._failing:

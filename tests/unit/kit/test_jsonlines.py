@@ -31,6 +31,9 @@ class Disk(io.BytesIO):
         self.room -= len(taken)
         return super().write(taken)
 
+    def close(self) -> None:
+        """Keep what was written, to be looked at."""
+
 
 class Pipe(io.BytesIO):
     """A pipe whose reader stands still until it is let go."""
@@ -119,21 +122,31 @@ def test_a_full_disk_is_said_once_and_costs_its_lines_alone(caplog: pytest.LogCa
     assert losses(caplog)[1:] == [("WARNING", "--audit", 2)]
 
 
-@pytest.mark.parametrize("room", range(1, 14))
-def test_a_disk_that_fills_up_within_a_line_garbles_no_other(room: int) -> None:
+@pytest.mark.parametrize("room", range(1, 15))
+def test_a_line_within_which_a_disk_fills_up_is_finished_as_soon_as_there_is_room(
+    room: int, caplog: pytest.LogCaptureFixture
+) -> None:
     disk = Disk()
     lines = JsonLines(disk, "--audit")
     disk.room = room
-    lines.write({"lost": True})
+    lines.write({"begun": True})
     lines.write({"lost": True})
     disk.room = 1
     lines.write({"lost": True})
     disk.room = 100
     lines.write({"kept": True})
-    first, *between, last = disk.getvalue().split(b"\n")[:-1]
-    assert first == b'{"lost":true}'[:room]
-    assert between in ([], [b""], [b"{"])
-    assert json.loads(last) == {"kept": True}
+    assert disk.getvalue() == b'{"begun":true}\n{"kept":true}\n'
+    assert losses(caplog)[-1] == ("WARNING", "--audit", 2)
+
+
+def test_a_line_that_was_begun_is_finished_at_the_end() -> None:
+    disk = Disk()
+    lines = JsonLines(disk, "--audit")
+    disk.room = 5
+    lines.write({"begun": True})
+    disk.room = 100
+    lines.close()
+    assert disk.getvalue() == b'{"begun":true}\n'
 
 
 def test_a_descriptor_that_does_not_block_and_takes_nothing_costs_the_line(
