@@ -285,21 +285,29 @@ async def test_a_handshake_that_waits_for_its_peer_gives_way_to_a_newer_one(auth
         await asyncio.gather(writer.wait_closed(), return_exceptions=True)
 
 
+@pytest.mark.parametrize(
+    ("junk", "reason"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", "plain HTTP was sent where TLS is spoken"),
+        (b"\x16\x03\x01\x00\x04\xff\x00\x00\x00", "unexpected message"),
+    ],
+    ids=["without an alert", "with an alert"],
+)
 async def test_a_handshake_that_has_failed_gives_way_while_its_peer_reads_why(
-    authority: pki.Authority, monkeypatch: pytest.MonkeyPatch
+    authority: pki.Authority, monkeypatch: pytest.MonkeyPatch, junk: bytes, reason: str
 ) -> None:
-    """A byte of junk for each connection, none of which is ever closed, must not fill the places."""
+    """Some junk for each connection, none of which is ever closed, must not fill the places."""
     monkeypatch.setattr(tls, "ALERT_SECONDS", 60.0)
     settings = ListenerSettings(handshakes=HandshakeLimits(pending=1))
     async with serving(pki.server_context(authority.server()), settings=settings) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        writer.write(junk)
         assert await reader.read()
         assert server.listener.pending_handshakes == 1
         owner = Recorder()
         context = pki.client_context(authority)
         stream = await dial_tls("localhost", server.port, context, handler_factory=lambda: owner)
-        assert await server.failure() == "plain HTTP was sent where TLS is spoken"
+        assert await server.failure() == reason
         stream.abort()
         writer.close()
         await asyncio.gather(owner.closed.wait(), writer.wait_closed(), return_exceptions=True)
