@@ -10,11 +10,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tests.scenarios.binaries import Binary
 from tests.scenarios.normalise import normalise
 from tests.scenarios.processes import Running, running
+
+# kubectl (1.33.1 still) reads a WebSocket before it has made the streams that the messages are for, and throws away what comes
+# at once: empty messages mostly, on a busy machine the output and the exit status too (kubernetes/kubernetes#131189).
+_THROWN_AWAY: Final = "Unknown stream id"
+_RUNS_AGAIN: Final = 3
 
 # Names of one play end in a number of their own, so that plays of one namespace do not meet; `normalise` drops it.
 _plays = itertools.count(1)
@@ -59,6 +64,11 @@ class Result:
     stdout: str
     stderr: str
     seconds: float
+
+    @property
+    def threw_messages_away(self) -> bool:
+        """Whether kubectl says that messages which did reach it went nowhere, which is its own defect."""
+        return _THROWN_AWAY in self.stderr
 
     def described(self) -> str:
         return f"$ {self.command}\nexit status {self.code} after {self.seconds:.2f} s\n{self.stdout}{self.stderr}"
@@ -117,22 +127,38 @@ class Kubectl:
             code: the exit status it must have; None for any.
             settings: more environment variables.
             seconds: after this long it is killed and the play fails.
+
+        A kubectl that throws away what reached it is run again, up to three times; whatever it is then counts.
         """
+        written = stdin.encode() if isinstance(stdin, str) else stdin
+        result = self._run_once(arguments, written, settings, seconds)
+        for _ in range(_RUNS_AGAIN):
+            if not result.threw_messages_away:
+                break
+            result = self._run_once(arguments, written, settings, seconds)
+        assert code is None or result.code == code, f"exit status {code} expected\n{result.described()}"
+        self.record(result, same)
+        return result
+
+    def _run_once(
+        self,
+        arguments: Sequence[str],
+        written: bytes | None,
+        settings: Mapping[str, str] | None,
+        seconds: float,
+    ) -> Result:
         begun = time.monotonic()
         done = subprocess.run(
             self.command(*arguments),
-            input=stdin.encode() if isinstance(stdin, str) else stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
+            input=written,
+            stdin=subprocess.DEVNULL if written is None else None,
             capture_output=True,
             env=self.environment(settings),
             timeout=seconds,
         )
         out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
         shown = "kubectl " + " ".join(arguments)[:400]
-        result = Result(shown, done.returncode, out, err, time.monotonic() - begun)
-        assert code is None or result.code == code, f"exit status {code} expected\n{result.described()}"
-        self.record(result, same)
-        return result
+        return Result(shown, done.returncode, out, err, time.monotonic() - begun)
 
     @contextlib.contextmanager
     def start(self, *arguments: str, settings: Mapping[str, str] | None = None) -> Iterator[Running]:
