@@ -400,8 +400,7 @@ class Exchange:
         which has had the request."""
         if self._tried_again or not self._link.credential_of(self).can_renew:
             return False
-        info = parse_request_info(self.request.head.method, self.request.head.target)
-        return "proxy" not in (info.verb, info.subresource)
+        return not parse_request_info(self.request.head.method, self.request.head.target).is_proxied
 
     def _renew(self) -> None:
         """The apiserver does not know our credential (any more): get a newer one and ask once more, for an upgrade too, since nothing

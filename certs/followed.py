@@ -39,7 +39,6 @@ class Followed(Generic[T]):
     ) -> None:
         self._what = what
         self._make = make
-        self._paths = tuple(paths)
         self._files = WatchedFiles(paths, interval_seconds)
         self._interval = interval_seconds
         self._next_look = float("-inf")
@@ -61,7 +60,7 @@ class Followed(Generic[T]):
     def problem(self) -> str | None:
         """Why the files as they are now are not what is in force; None where they are."""
         # A file that was never there is not missed: `make` could do without it. One that is there and cannot be read is.
-        return self._fault or (self._files.problem if self._complete or not self._is_missing() else None)
+        return self._fault or (self._files.problem if self._complete or not self._files.missing else None)
 
     def current(self, now: float) -> T:
         """Return the value in force, after a look at the files if it is time for one.
@@ -73,9 +72,6 @@ class Followed(Generic[T]):
             self._next_look = now + self._interval
             self._look()
         return self._value
-
-    def _is_missing(self) -> bool:
-        return any(_is_gone(path) for path in self._paths)
 
     def _look(self) -> None:
         contents = self._files.look()
@@ -101,11 +97,3 @@ class Followed(Generic[T]):
         if problem is not None:
             text = "changed files cannot be used; what was in force stays"
             _log.error(text, extra={"what": self._what, "reason": problem})
-
-
-def _is_gone(path: Path) -> bool:
-    try:
-        path.stat()
-    except OSError as error:
-        return isinstance(error, FileNotFoundError)
-    return False

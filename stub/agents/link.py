@@ -184,14 +184,14 @@ class AgentLink:
         Raises:
             PeerViolation: its cluster has as many as it may have.
         """
-        self._registry.take_channel(self.cluster)
+        self._registry.channels.take(self.cluster)
         self.channels.add(channel)
 
     def channel_closed(self, channel: "ResponseChannel") -> None:
         """It is closed; may be said more than once."""
         if channel in self.channels:
             self.channels.remove(channel)
-            self._registry.give_channel_back(self.cluster)
+            self._registry.channels.give_back(self.cluster)
 
     def channel_piped(self, channel: "ResponseChannel", asker: Asker) -> None:
         """Its connection is `asker`'s from here on."""
@@ -201,7 +201,7 @@ class AgentLink:
     def pipe_closed(self, asker: Asker) -> None:
         """The connection is closed."""
         self.pipes.remove(asker)
-        self._registry.give_channel_back(self.cluster)
+        self._registry.channels.give_back(self.cluster)
 
     def distrust(self, reason: str) -> None:
         """The agent broke the protocol on a response channel: its session ends, and its other channels with it."""

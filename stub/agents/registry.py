@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from stub.agents.link import AgentLink
 from stub.agents.quotas import AgentLimits
+from stub.count import Count
 from tunnel.core.errors import PeerViolation
 from tunnel.core.identifiers import ClusterId
 
@@ -20,12 +21,10 @@ class ClusterEntry:
 
     Attributes:
         agents: those that have said HELLO.
-        channels: how many connections carry their answers, or could; those of sessions that are over included.
         left_at: when the last one went, as monotonic time, while there is none.
     """
 
     agents: list[AgentLink] = field(default_factory=list)
-    channels: int = 0
     left_at: float | None = None
 
 
@@ -35,6 +34,9 @@ class Registry:
     Args:
         choose: picks two of many; a parameter so that tests can decide.
         limits: for each cluster.
+
+    Attributes:
+        channels: how many connections carry the answers of each cluster's agents, or could; those of sessions that are over included.
     """
 
     def __init__(
@@ -42,7 +44,8 @@ class Registry:
         choose: Callable[[list[AgentLink]], list[AgentLink]] | None = None,
         limits: AgentLimits = AgentLimits(),  # noqa: B008 frozen
     ) -> None:
-        self._limits = limits
+        self._most_sessions = limits.sessions
+        self.channels = Count(limits.channels, "channels of this cluster are open", PeerViolation)
         self._clusters: dict[ClusterId, ClusterEntry] = {}
         self._tokens: dict[str, AgentLink] = {}
         self._choose = choose or (lambda agents: random.sample(agents, 2))
@@ -78,7 +81,7 @@ class Registry:
             PeerViolation: its cluster has as many sessions as it may have.
         """
         entry = self._clusters.setdefault(link.cluster, ClusterEntry())
-        if 0 < self._limits.sessions <= len(entry.agents):
+        if 0 < self._most_sessions <= len(entry.agents):
             raise PeerViolation(f"{len(entry.agents)} sessions of this cluster are open, which is the limit")
         entry.agents.append(link)
         entry.left_at = None
@@ -118,21 +121,6 @@ class Registry:
         if not entry.agents:
             for emptied in self._on_emptied:
                 emptied(link.cluster)
-
-    def take_channel(self, cluster: ClusterId) -> None:
-        """Count one more channel of a cluster that has a session, or had one.
-
-        Raises:
-            PeerViolation: it has as many as it may have.
-        """
-        entry = self._clusters[cluster]
-        if 0 < self._limits.channels <= entry.channels:
-            raise PeerViolation(f"{entry.channels} channels of this cluster are open, which is the limit")
-        entry.channels += 1
-
-    def give_channel_back(self, cluster: ClusterId) -> None:
-        """Count it out."""
-        self._clusters[cluster].channels -= 1
 
     def pick(self, cluster: ClusterId, avoid: AgentLink | None = None) -> AgentLink | None:
         """Return the agent to ask: of two drawn at random the one with less to do, which keeps the load even without

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from stub.count import Count
 from tunnel.core.errors import TooManyRequests
 from tunnel.core.identifiers import ClusterId
 
@@ -27,42 +28,8 @@ class QuotaLimits:
     requests_per_cluster: int = 8192
 
 
-class Count:
-    """How often each key is in use; only keys that are in use take memory.
-
-    Args:
-        limit: for each key; 0 is none.
-        what: what is counted, for the refusal.
-    """
-
-    __slots__ = ("_limit", "_used", "_what")
-
-    def __init__(self, limit: int, what: str) -> None:
-        self._limit = limit
-        self._used: dict[str, int] = {}
-        self._what = what
-
-    def take(self, key: str) -> None:
-        """Use `key` once more.
-
-        Raises:
-            TooManyRequests: it is in use as often as it may be.
-        """
-        used = self._used.get(key, 0)
-        if 0 < self._limit <= used:
-            raise TooManyRequests(f"{used} {self._what}, which is the limit", retry_after=_RETRY_AFTER)
-        self._used[key] = used + 1
-
-    def give_back(self, key: str) -> None:
-        """Use it once less."""
-        used = self._used[key] - 1
-        if used:
-            self._used[key] = used
-        else:
-            del self._used[key]
-
-    def __len__(self) -> int:
-        return len(self._used)
+def _too_many(text: str) -> TooManyRequests:
+    return TooManyRequests(text, retry_after=_RETRY_AFTER)
 
 
 class Quotas:
@@ -75,10 +42,16 @@ class Quotas:
     __slots__ = ("_clusters", "_users", "addresses", "user_connections")
 
     def __init__(self, limits: QuotaLimits) -> None:
-        self.addresses = Count(limits.connections_per_address, "connections are open from your address")
-        self.user_connections = Count(limits.connections_per_user, "connections are open with your name")
-        self._users = Count(limits.requests_per_user, "requests of yours are under way")
-        self._clusters = Count(limits.requests_per_cluster, "requests to this cluster are under way")
+        self.addresses = Count(
+            limits.connections_per_address, "connections are open from your address", _too_many
+        )
+        self.user_connections = Count(
+            limits.connections_per_user, "connections are open with your name", _too_many
+        )
+        self._users = Count(limits.requests_per_user, "requests of yours are under way", _too_many)
+        self._clusters = Count(
+            limits.requests_per_cluster, "requests to this cluster are under way", _too_many
+        )
 
     def take_request(self, user: str, cluster: ClusterId) -> None:
         """Count a request in.

@@ -7,16 +7,13 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from stub.recording.asciicast import Subject
-from tunnel.core.http.kubernetes import RequestInfo
+from tunnel.core.http.kubernetes import MOST_PAIRS, RequestInfo
 
 TEXT_CHARACTERS: Final = 8192
 """A longer title or command is cut: `kubectl exec` puts a whole script into it."""
 
 PATH_CHARACTERS: Final = 4096
 """No exec has a longer path; one that is may mean anything once it is resolved."""
-
-_PARAMETERS: Final = 10_000
-"""Of a query with more Go reads nothing at all; to read 97 000 would take 0.1 s."""
 
 _SUBRESOURCES: Final = frozenset({"exec", "attach"})
 _KUBELET_PATHS: Final = frozenset({"exec", "attach", "cri"})
@@ -63,9 +60,9 @@ def subject_of(user: str, cluster: str, info: RequestInfo, target: bytes) -> Sub
 def _parameters(target: bytes) -> dict[str, list[str]]:
     text = target.partition(b"?")[2].decode("latin-1")
     try:
-        return parse_qs(text, keep_blank_values=True, max_num_fields=_PARAMETERS)
+        return parse_qs(text, keep_blank_values=True, max_num_fields=MOST_PAIRS)
     except ValueError:
-        return {"command": [f"(more than {_PARAMETERS} parameters, which were not read)"]}
+        return {"command": [f"(more than {MOST_PAIRS} parameters, which were not read)"]}
 
 
 def _shown(text: str) -> str:

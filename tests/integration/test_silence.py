@@ -34,6 +34,20 @@ def deaf(sock: socket.socket) -> Iterator[None]:
         sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
 
 
+@contextmanager
+def connected(
+    leg: SocketOptions, seconds: float | None = None
+) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Make a connection with the options of a leg, on which nothing may take longer than `seconds`; return that end, and the other."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as near:
+        leg.apply(near)
+        near.connect(listener.getsockname())
+        near.settimeout(seconds)
+        far, _ = listener.accept()
+        with far:
+            yield near, far
+
+
 def unanswered_probes(sock: socket.socket) -> int:
     return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)[3]
 
@@ -48,55 +62,37 @@ def wait_for_probes(sock: socket.socket, count: int) -> None:
 
 @pytest.mark.slow
 def test_a_silent_connection_of_the_tunnel_survives_two_lost_probes() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as near:
-        TUNNEL_LEG.apply(near)
-        near.connect(listener.getsockname())
-        far, _ = listener.accept()
-        with far:
-            with deaf(near):
-                wait_for_probes(near, 2)
-            wait_for_probes(near, 0)
-            far.send(b"alive")
-            assert near.recv(5) == b"alive"
+    with connected(TUNNEL_LEG) as (near, far):
+        with deaf(near):
+            wait_for_probes(near, 2)
+        wait_for_probes(near, 0)
+        far.send(b"alive")
+        assert near.recv(5) == b"alive"
 
 
 @pytest.mark.slow
 def test_a_silent_connection_of_the_tunnel_whose_path_is_dead_ends_within_15_seconds() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as near:
-        TUNNEL_LEG.apply(near)
-        near.connect(listener.getsockname())
-        near.settimeout(15)
-        far, _ = listener.accept()
-        with far, deaf(near), pytest.raises(TimeoutError, match="Connection timed out"):
-            near.recv(1)
+    timed_out = pytest.raises(TimeoutError, match="Connection timed out")
+    with connected(TUNNEL_LEG, 15) as (near, _), deaf(near), timed_out:
+        near.recv(1)
 
 
 @pytest.mark.slow
 def test_a_request_on_a_dead_path_to_the_upstream_is_given_up_within_40_seconds() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as near:
-        UPSTREAM_LEG.apply(near)
-        near.connect(listener.getsockname())
-        near.settimeout(40)
-        far, _ = listener.accept()
-        with far, deaf(near), deaf(far):
-            near.send(b"GET / HTTP/1.1\r\n\r\n")
-            with pytest.raises(TimeoutError, match="Connection timed out"):
-                near.recv(1)
+    with connected(UPSTREAM_LEG, 40) as (near, far), deaf(near), deaf(far):
+        near.send(b"GET / HTTP/1.1\r\n\r\n")
+        with pytest.raises(TimeoutError, match="Connection timed out"):
+            near.recv(1)
 
 
 def survives_a_closed_window(leg: SocketOptions, seconds: float) -> bool:
     """Whether a connection outlives a peer that reads nothing for so long."""
-    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as near:
-        leg.apply(near)
-        near.connect(listener.getsockname())
-        near.settimeout(seconds)
-        far, _ = listener.accept()
-        with far:
-            try:
-                while True:
-                    near.send(bytes(65536))
-            except OSError as error:
-                return error.errno is None  # it is we who waited no longer
+    with connected(leg, seconds) as (near, _):
+        try:
+            while True:
+                near.send(bytes(65536))
+        except OSError as error:
+            return error.errno is None  # it is we who waited no longer
 
 
 @pytest.mark.slow

@@ -71,7 +71,7 @@ AGENTS: Final = (
     Mutation(
         "a service's own 401 delivers a POST twice and renews the agent's credential",
         "agent/exchange.py",
-        '        return "proxy" not in (info.verb, info.subresource)\n',
+        "        return not parse_request_info(self.request.head.method, self.request.head.target).is_proxied\n",
         "        return True\n",
         TEST_EXCHANGE,
     ),

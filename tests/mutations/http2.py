@@ -181,7 +181,7 @@ HTTP2: Final = (
     Mutation(
         "a flood of control messages",
         "tunnel/core/session/lane.py",
-        "        if not self._control.take(now):\n",
+        "        if not self._control.take(self._connection.now):\n",
         "        if False:\n",
         ("tests/unit/core/session/test_control_messages.py",),
     ),

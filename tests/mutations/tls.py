@@ -84,8 +84,8 @@ TLS: Final = (
     ),
     Mutation(
         "one cluster's agents take every descriptor",
-        "stub/agents/registry.py",
-        "        if 0 < self._limits.channels <= entry.channels:\n",
+        "stub/count.py",
+        "        if 0 < self._limit <= used:\n",
         "        if False:\n",
         ("tests/unit/stub/agents/test_channel.py",),
     ),
@@ -148,7 +148,7 @@ TLS: Final = (
     Mutation(
         "a deny list that cannot be read denies nobody, and nobody hears of it",
         "certs/followed.py",
-        " or not self._is_missing() else None)\n",
+        " or not self._files.missing else None)\n",
         " else None)\n",
         ("tests/unit/certs/test_followed.py",),
     ),

@@ -176,7 +176,7 @@ def request_uri(target: bytes, info: RequestInfo) -> str:
     shown = path.decode("latin-1")
     if mark:
         # Behind a proxy a key of Kubernetes' own may mean anything.
-        known = frozenset[bytes]() if "proxy" in (info.verb, info.subresource) else _SHOWN
+        known = frozenset[bytes]() if info.is_proxied else _SHOWN
         shown += "?" + "&".join([_shown(pair, known) for pair in query.split(b"&")])
     whole = len(target) <= URI_CHARACTERS and len(shown) <= URI_CHARACTERS
     return shown if whole else shown[:URI_CHARACTERS] + _CUT

@@ -27,6 +27,8 @@ class WatchedFiles:
         self._accepted: tuple[bytes, ...] | None = None
         self.problem: str | None = None
         """Why the last look failed, naming the file; None where it did not."""
+        self.missing = False
+        """Whether it failed because the file is not there."""
 
     def check(self, now: float) -> tuple[bytes, ...] | None:
         """Return the files' contents if they are not the accepted ones, else None.
@@ -47,8 +49,9 @@ class WatchedFiles:
             contents = tuple(_read(path) for path in self._paths)
         except OSError as error:
             self.problem = f"{error.filename}: {error.strerror}"
+            self.missing = isinstance(error, FileNotFoundError)
             return None
-        self.problem = None
+        self.problem, self.missing = None, False
         return None if contents == self._accepted else contents
 
     def accept(self, contents: tuple[bytes, ...]) -> None:

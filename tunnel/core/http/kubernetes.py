@@ -37,7 +37,7 @@ _DECODED_BYTES: Final = 16 * limits.KIB
 _PARTS: Final = 9
 """As many as can mean something: apis, group, version, watch, namespaces, namespace, resource, name, subresource."""
 
-_MOST_PAIRS: Final = 10_000
+MOST_PAIRS: Final = 10_000
 """Of a query with more, empty ones counted, Go reads nothing at all."""
 
 _FALSE_BYTES: Final = len("%66%61%6c%73%65")
@@ -63,6 +63,11 @@ class RequestInfo(NamedTuple):
     resource: str = ""
     subresource: str = ""
     name: str = ""
+
+    @property
+    def is_proxied(self) -> bool:
+        """Whether it is for something behind the apiserver, which only passes it on."""
+        return "proxy" in (self.verb, self.subresource)
 
 
 def parse_request_info(method: bytes, target: bytes) -> RequestInfo:
@@ -109,7 +114,7 @@ def _collection(verb: str, query: bytes) -> tuple[str, str]:
     if verb != "get":
         return verb, ""
     pairs = b"&" + query
-    if pairs.count(b"&") > _MOST_PAIRS:
+    if pairs.count(b"&") > MOST_PAIRS:
         return "list", ""
     return ("watch" if _asks_to_watch(pairs) else "list"), _selected_name(pairs)
 

@@ -44,7 +44,6 @@ class AgentSession:
         self._http2.start()
         self._lane = Lane(self._http2)
         self._liveness = Liveness(now)
-        self._now = now
         self._bodies = IncomingBodies(self._http2, window_budget_bytes)
         self._last_request = RequestId(0)
         self.unread = False
@@ -58,10 +57,9 @@ class AgentSession:
             PeerViolation: the stub broke the protocol; send `output()` and close.
         """
         self._liveness.heard(now)
-        self._now = now
         events: list[AgentEvent] = []
         if self._lane.unread:
-            self._http2.hold(data)
+            self._http2.hold(data, now)
             self._take_frames(events)
         else:
             for event in self._http2.receive(data, now):
@@ -194,11 +192,11 @@ class AgentSession:
             case FrameType.HELLO:
                 raise PeerViolation("a second HELLO")
             case FrameType.ACTIVE:
-                events.append(Active.decode(self._lane.counted(payload, self._now)))
+                events.append(Active.decode(self._lane.counted(payload)))
             case FrameType.DRAIN:
-                events.append(Drain.decode(self._lane.counted(payload, self._now)))
+                events.append(Drain.decode(self._lane.counted(payload)))
             case FrameType.REJECT:
-                events.append(Reject.decode(self._lane.counted(payload, self._now)))
+                events.append(Reject.decode(self._lane.counted(payload)))
             case _:
                 # Frames of a later version are skipped, so that either end can be upgraded first.
                 pass

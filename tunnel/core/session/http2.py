@@ -109,7 +109,7 @@ class TunnelConnection(H2Connection):
         self._stream_frames = FrameRate(limits.STREAM_FRAMES_PER_SECOND)
         self._control_frames = FrameRate(limits.CONTROL_FRAMES_PER_SECOND)
         self._credit_frames = FrameRate(limits.CREDIT_FRAMES_PER_SECOND)
-        self._now = 0.0
+        self.now = 0.0
         self.frames_left = limits.FRAMES_PER_TURN
         self.unread = b""
         self._header = b""  # the beginning of a frame's header
@@ -146,7 +146,7 @@ class TunnelConnection(H2Connection):
             PeerViolation: the peer broke HTTP/2. h2 has raised plain ValueError, KeyError and IndexError on hostile input, so
                 anything that escapes from it is the peer's doing.
         """
-        self._now = now
+        self.now = now
         self.frames_left = limits.FRAMES_PER_TURN
         if self.unread:
             data, self.unread = self.unread + data, b""
@@ -160,8 +160,9 @@ class TunnelConnection(H2Connection):
             yield from events
         self._return_connection_credit()
 
-    def hold(self, data: bytes | memoryview) -> None:
-        """Leave `data` for a later turn: this one is the lane's."""
+    def hold(self, data: bytes | memoryview, now: float) -> None:
+        """Leave `data`, which arrived at `now`, for a later turn: this one is the lane's."""
+        self.now = now
         self.frames_left = limits.FRAMES_PER_TURN
         self.unread += data
 
@@ -224,7 +225,7 @@ class TunnelConnection(H2Connection):
             return False
         if kind == _RST_STREAM:
             over = number > 0 and (stream is None or stream.closed)
-            return over and self._stream_frames.take(self._now)
+            return over and self._stream_frames.take(self.now)
         return kind == _WINDOW_UPDATE and self._take_credit(number, stream, payload, events)
 
     def _take_credit(
@@ -235,7 +236,7 @@ class TunnelConnection(H2Connection):
         if holder is None or (stream is not None and stream.closed) or not 0 < increment <= _LARGEST_WINDOW:
             return False
         window = holder.outbound_flow_control_window + increment
-        if window > _LARGEST_WINDOW or not self._credit_frames.take(self._now):
+        if window > _LARGEST_WINDOW or not self._credit_frames.take(self.now):
             return False
         holder.outbound_flow_control_window = window
         events.append(WindowUpdated(stream_id=number, delta=increment))
@@ -362,7 +363,7 @@ class TunnelConnection(H2Connection):
             rate = self._credit_frames
         else:
             rate = self._stream_frames if kind in (HeadersFrame, RstStreamFrame) else self._control_frames
-        if not rate.take(self._now):
+        if not rate.take(self.now):
             raise DenialOfServiceError(
                 f"more than {rate.per_second} frames like {kind.__name__} in one second"
             )

@@ -75,13 +75,13 @@ class Lane:
                 return
         self.unread = False
 
-    def counted(self, payload: bytes, now: float) -> bytes:
-        """Return the payload of a control message that arrived at `now`, to be read.
+    def counted(self, payload: bytes) -> bytes:
+        """Return the payload of a control message that has arrived, to be read.
 
         Raises:
             PeerViolation: there are too many of them: to read one may take longer than a hundred requests.
         """
-        if not self._control.take(now):
+        if not self._control.take(self._connection.now):
             raise PeerViolation(f"more than {self._control.per_second} control messages in one second")
         return payload
 

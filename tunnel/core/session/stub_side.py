@@ -49,7 +49,6 @@ class StubSession:
         self._lane.queue(hello.encode())
         self._bodies = OutgoingBodies(self._http2, self._lane)
         self._liveness = Liveness(now)
-        self._now = now
         self._windows_raised = False
         self.unread = False
         self.agent: AgentHello | None = None
@@ -62,12 +61,11 @@ class StubSession:
             PeerViolation: the agent broke the protocol; send `output()` and close.
         """
         self._liveness.heard(now)
-        self._now = now
         if self._lane.waiting_bytes:
             self._lane.flush()  # what was asked must not be overtaken by the answer to a PING behind a DRAIN
         events: list[StubEvent] = []
         if self._lane.unread:
-            self._http2.hold(data)
+            self._http2.hold(data, now)
             self._take_frames(events)
         else:
             for event in self._http2.receive(data, now):
@@ -215,11 +213,11 @@ class StubSession:
             case FrameType.REFUSED:
                 events.append(Refused.decode(payload))
             case FrameType.REPORT:
-                events.append(Report.decode(self._lane.counted(payload, self._now)))
+                events.append(Report.decode(self._lane.counted(payload)))
             case FrameType.DRAIN:
-                events.append(Drain.decode(self._lane.counted(payload, self._now)))
+                events.append(Drain.decode(self._lane.counted(payload)))
             case FrameType.REJECT:
-                events.append(Reject.decode(self._lane.counted(payload, self._now)))
+                events.append(Reject.decode(self._lane.counted(payload)))
             case _:
                 # Frames of a later version are skipped, so that either end can be upgraded first.
                 pass

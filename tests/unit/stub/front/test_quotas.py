@@ -4,8 +4,9 @@ from typing import cast
 
 import pytest
 
+from stub.count import Count
 from stub.front.office import FrontOffice, Signing
-from stub.front.quotas import Count, QuotaLimits
+from stub.front.quotas import QuotaLimits
 from tests.unit.fakes import USER_TLS, Clock
 from tests.unit.stub.parts import ALICE, BLUE, Stub, User, request_bytes
 from tunnel.aio.stream import TlsFacts
@@ -36,7 +37,7 @@ def refusal(user: User) -> tuple[int, str, str]:
 
 
 def test_a_key_that_is_not_in_use_takes_no_memory() -> None:
-    count = Count(2, "things")
+    count = Count(2, "things", TooManyRequests)
     count.take("a")
     count.take("a")
     with pytest.raises(TooManyRequests, match="2 things, which is the limit"):
@@ -48,7 +49,7 @@ def test_a_key_that_is_not_in_use_takes_no_memory() -> None:
 
 
 def test_no_limit_is_no_limit() -> None:
-    count = Count(0, "things")
+    count = Count(0, "things", TooManyRequests)
     for _ in range(10_000):
         count.take("a")
 
