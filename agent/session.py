@@ -125,7 +125,7 @@ class AgentLink:
         self._hello_timer = self._loop.call_later(
             limits.HELLO_SECONDS, self.runner.reject, "no HELLO came in time"
         )
-        self.draining = False
+        self.draining = self._stub_drains = False
         self.idle = asyncio.Event()
         """Set while no request or pipe is under way."""
         self.idle.set()
@@ -165,6 +165,7 @@ class AgentLink:
                 self._lease = event.lease
                 self._fence.learn(event)
             case Drain():
+                self._stub_drains = True
                 _log.info("the stub drains", extra={"stub": self._address, "reason": event.reason})
             case DrainHeard():
                 self._drain_heard.set()
@@ -182,6 +183,8 @@ class AgentLink:
         if self._report_timer is not None:
             self._report_timer.cancel()
         if self.stub is not None:
+            worth = logging.INFO if self.draining or self._stub_drains else logging.WARNING
+            _log.log(worth, "disconnected", extra={**self._facts(self.stub), "reason": reason})
             self.channels.close(reason, abort=dead)
         for exchange in list(self._exchanges.values()):
             # What only its channel carries goes on by itself. The rest could never be answered, and the stub counts it as
@@ -205,9 +208,10 @@ class AgentLink:
         self.runner.flush_soon()
         self.channels.fill()
         self._send_report()
-        _log.info(
-            "connected", extra={"stub": self._address, "instance": hello.instance, "cluster": hello.cluster}
-        )
+        _log.info("connected", extra=self._facts(hello))
+
+    def _facts(self, hello: StubHello) -> dict[str, str]:
+        return {"stub": self._address, "instance": hello.instance, "cluster": hello.cluster}
 
     # Requests --------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from certs.standing import Standing
 from stub.agents.channel import ResponseChannel
 from stub.agents.link import AgentLink
 from stub.agents.registry import Registry
+from stub.agents.rejection import RejectedSession
 from tunnel.aio.stream import StreamHandler, TlsFacts
 from tunnel.core.identifiers import ClusterId
 from tunnel.core.wire.control import CHANNEL_ALPN, StubHello
@@ -37,16 +38,19 @@ class AgentAcceptance:
         self.known_instances: Callable[[], tuple[str, ...]] = tuple
 
     def accept(self, tls: TlsFacts, address: str) -> StreamHandler:
-        """Return the handler of a new connection.
+        """Return the handler of a new connection. Where its certificate is none of an agent's or does not stand, which is logged,
+        that of a session tells it so.
 
         Raises:
-            PeerRefused: its certificate is none of an agent's or does not stand; that is logged.
+            PeerRefused: it would be a channel, or shows no certificate.
         """
         try:
             cluster, peer = self._verify(tls)
         except PeerRefused as refusal:
             _log.warning("an agent is refused", extra={"address": address, "reason": str(refusal)})
-            raise
+            if tls.alpn == CHANNEL_ALPN or tls.certificate is None:
+                raise
+            return RejectedSession(str(refusal))
         hello = self._hello
         others = [instance for instance in self.known_instances() if instance not in hello.instances]
         if others:

@@ -16,7 +16,7 @@ from tests.integration.test_upgrades import SPDY_101, echo, opened
 from tests.integration.tls_end import End
 from tests.integration.tunnel_fixture import DOMAIN, TOKEN, Tunnel
 from tests.integration.upstream import Incoming, Upstream, silent
-from tests.integration.waiting import soon
+from tests.integration.waiting import soon, until
 
 OPEN = ("Connection: Upgrade", "Upgrade: SPDY/3.1")
 
@@ -186,6 +186,29 @@ async def test_case_49_a_revoked_user_gets_401_at_once_and_loses_an_open_exec_an
     tunnel.stub.sweep().sweep(0)
     assert await running.ended() is End.CUT
     assert await watching.ended() is End.CUT
+
+
+async def test_a_revoked_agent_hears_why_at_once_and_at_each_dial(
+    tunnel: Tunnel, revoked: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its owner reads the agent's log, not the stub's."""
+    caplog.set_level("INFO")
+    deny(revoked, [new_denial("agent", "blue", utc_now())])
+    later(monkeypatch)
+    tunnel.stub.sweep().sweep(0)
+    rejected = "the stub rejects the session: the client certificate was revoked on "
+    await until(
+        lambda: (
+            logged(caplog, "disconnected", rejected) and logged(caplog, "a stub cannot be reached", rejected)
+        )
+    )
+
+
+def logged(caplog: pytest.LogCaptureFixture, message: str, reason: str) -> bool:
+    """Whether a line with that message gives a reason that begins so."""
+    return any(
+        record.message == message and vars(record)["reason"].startswith(reason) for record in caplog.records
+    )
 
 
 async def only_new_and_open(incoming: Incoming) -> None:

@@ -13,6 +13,8 @@ from tests.integration.tls_end import End, TlsEnd
 from tests.integration.tunnel_fixture import TOKEN, Tunnel
 from tests.integration.upstream import Incoming, Upstream, raw
 from tests.integration.waiting import soon
+from tunnel.core.session.agent_side import AgentSession
+from tunnel.core.wire.control import CHANNEL_ALPN, SESSION_ALPN, Reject
 
 PLAIN = ("GET /api", ())
 UPGRADE = ("POST /api/exec", ("Connection: Upgrade", "Upgrade: SPDY/3.1"))
@@ -165,12 +167,18 @@ async def test_an_agents_certificate_is_no_users(tunnel: Tunnel) -> None:
     assert not tunnel.upstream.requests
 
 
-@pytest.mark.parametrize("alpn", ["cluster-tunnel/1", "cluster-tunnel-response/1"])
-@pytest.mark.parametrize("who", ["user", "nobody"])
-async def test_only_agents_may_speak_as_agents(tunnel: Tunnel, alpn: str, who: str) -> None:
-    """Case 52, its other half: what is not an agent's certificate gets not even a HELLO."""
-    end = await tunnel.dial("jane" if who == "user" else None, alpn=[alpn])
-    assert await soon(end.read_to_end()) == b""
+@pytest.mark.parametrize("alpn", [SESSION_ALPN, CHANNEL_ALPN])
+@pytest.mark.parametrize("who", ["jane", None])
+async def test_only_agents_may_speak_as_agents(tunnel: Tunnel, alpn: str, who: str | None) -> None:
+    """Case 52, its other half: what is not an agent's certificate gets not even a HELLO; a session's hears why."""
+    end = await tunnel.dial(who, alpn=[alpn])
+    said = AgentSession(0.0).receive(await soon(end.read_to_end()), 0.0)
+    if who and alpn == SESSION_ALPN:
+        (rejected,) = said
+        assert isinstance(rejected, Reject)
+        assert "not an agent's" in rejected.reason
+    else:
+        assert said == []
     assert len(tunnel.stub.registry.links) == 1
 
 

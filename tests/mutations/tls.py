@@ -69,6 +69,13 @@ TLS: Final = (
         ("tests/unit/stub/test_sweep.py",),
     ),
     Mutation(
+        "a revoked agent gets a session",
+        "stub/agents/acceptance.py",
+        "        if problem:\n",
+        "        if False:\n",
+        ("tests/unit/stub/agents/test_acceptance.py",),
+    ),
+    Mutation(
         "a session of a revoked agent goes on",
         "stub/sweep.py",
         "            self._cut(link, reason)\n",

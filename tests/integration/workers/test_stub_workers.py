@@ -158,7 +158,7 @@ async def begin_watch(parts: Tunnel, family: StubFamily) -> tuple[Client, Incomi
 
 
 async def test_what_no_worker_can_use_is_one_line_and_no_process_stays(tmp_path: Path) -> None:
-    flags = ["--listen=127.0.0.1:0", f"--ca-dir={tmp_path}"]
+    flags = ["--listen=127.0.0.1:0", "--admin-listen=off", f"--ca-dir={tmp_path}"]
     with running([COMMAND, "stub", *flags, "--workers=2"]) as process:
         assert await asyncio.to_thread(process.wait, 40) == 1
         (line,) = [line.text for line in process.errors if line.text.startswith("cluster-tunnel:")]

@@ -90,6 +90,30 @@ async def test_a_rejected_session_says_why(agent: Agent) -> None:
     assert agent.link.closed.is_set()
 
 
+@pytest.mark.parametrize(("drains", "level"), [(False, "WARNING"), (True, "INFO")])
+async def test_the_log_says_that_a_session_is_over_and_how_little_that_was_expected(
+    agent: Agent, caplog: pytest.LogCaptureFixture, drains: bool, level: str
+) -> None:
+    caplog.set_level("INFO")
+    if drains:
+        agent.core.send_drain("this stub is shutting down")
+        agent.say()
+    agent.stream.lose()
+    (record,) = [each for each in caplog.records if each.message == "disconnected"]
+    assert (record.levelname, vars(record)["stub"]) == (level, "stub.example.com:8443")
+    assert vars(record)["reason"] == agent.link.close_reason
+
+
+async def test_what_never_became_a_session_is_not_said_to_be_over(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    agent = Agent()
+    agent.stream.open(agent.link.runner)
+    agent.stream.lose()
+    assert not caplog.records
+
+
 # Requests ----------------------------------------------------------------------------------------
 
 

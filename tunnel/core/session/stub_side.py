@@ -33,14 +33,15 @@ class StubSession:
     """One session's protocol state on the stub's side.
 
     Args:
-        hello: what the stub says of itself, with the token for the session's channels.
+        hello: what the stub says of itself, with the token for the session's channels; or why it wants no session, which is all
+            that is said then.
         now: the monotonic time in seconds.
 
     Attributes:
         unread: whether more came than one turn takes.
     """
 
-    def __init__(self, hello: StubHello, now: float) -> None:
+    def __init__(self, hello: StubHello | Reject, now: float) -> None:
         self._http2 = TunnelConnection(client_side=True)
         self._http2.start()
         self._http2.send_headers(LANE_STREAM, stream_head(b"/lane"))
