@@ -4,7 +4,7 @@ import posixpath
 import re
 import shlex
 from typing import Final
-from urllib.parse import parse_qs
+from urllib.parse import unquote_to_bytes
 
 from stub.recording.asciicast import Subject
 from tunnel.core.http.kubernetes import MOST_PAIRS, RequestInfo
@@ -17,6 +17,11 @@ PATH_CHARACTERS: Final = 4096
 
 _SUBRESOURCES: Final = frozenset({"exec", "attach"})
 _KUBELET_PATHS: Final = frozenset({"exec", "attach", "cri"})
+_TOLD: Final = ("command", "container", "tty")
+_ESCAPE: Final = len("%41")
+_LONGEST_KEY: Final = _ESCAPE * max(map(len, _TOLD)) + 1
+"""A longer one is none of those, escaped or not."""
+
 _TRUE: Final = frozenset({"1", "true"})
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -47,22 +52,37 @@ def subject_of(user: str, cluster: str, info: RequestInfo, target: bytes) -> Sub
         info, target: what is asked, without a cluster's prefix.
     """
     query = _parameters(target)
-    container = query.get("container", [""])[0]
+    container = "".join(query["container"][:1])
     if info.resource == "pods":
         place = "/".join(part for part in (info.namespace, info.name, container) if part)
     else:
         place = info.path
-    command = shlex.join(query.get("command", []))
-    tty = query.get("tty", [""])[0].lower() in _TRUE
+    command = shlex.join(query["command"])
+    tty = "".join(query["tty"][:1]).lower() in _TRUE
     return Subject(_shown(f"{user or 'unknown'}@{cluster} {place}"), _shown(command), tty)
 
 
 def _parameters(target: bytes) -> dict[str, list[str]]:
-    text = target.partition(b"?")[2].decode("latin-1")
-    try:
-        return parse_qs(text, keep_blank_values=True, max_num_fields=MOST_PAIRS)
-    except ValueError:
-        return {"command": [f"(more than {MOST_PAIRS} parameters, which were not read)"]}
+    """Of the query what is told, and of each no more than can be shown: to read all that a query can hold takes 60 ms."""
+    query = target.partition(b"?")[2]
+    found: dict[str, list[str]] = {key: [] for key in _TOLD}
+    if query.count(b"&") >= MOST_PAIRS:
+        found["command"].append(f"(more than {MOST_PAIRS} parameters, which were not read)")
+        return found
+    left = dict.fromkeys(_TOLD, _ESCAPE * TEXT_CHARACTERS)
+    for pair in query.split(b"&"):
+        name, _, value = pair.partition(b"=")
+        key = _unescaped(name[:_LONGEST_KEY])
+        if left.get(key, 0) > 0:
+            found[key].append(_unescaped(value[: left[key]]))
+            left[key] -= len(value) + 1
+    return found
+
+
+def _unescaped(text: bytes) -> str:
+    if text.isalnum():
+        return text.decode()  # most names and words; the rest of this takes 1 µs
+    return unquote_to_bytes(text.replace(b"+", b" ")).decode("utf-8", "replace")
 
 
 def _shown(text: str) -> str:

@@ -74,6 +74,28 @@ def test_what_a_client_writes_moves_no_cursor_and_is_not_endless() -> None:
     assert len(found.command) == TEXT_CHARACTERS
 
 
+@pytest.mark.parametrize("arguments", [[b"%41" * 60_000], [b"%41"] * 9_000, [b"'" * 180_000]])
+def test_of_a_long_command_no_more_is_read_than_is_shown(
+    arguments: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It kept all other requests waiting for 60 ms."""
+    read: list[str] = []
+    monkeypatch.setattr("shlex.join", lambda words: " ".join(read.extend(words) or words))
+    query = b"&".join(b"command=" + argument for argument in arguments)
+    subject = described(POD + b"/exec?" + query + b"&container=app&tty=1")
+    assert subject.title.endswith("/app")
+    assert subject.tty
+    assert len(subject.command) == TEXT_CHARACTERS
+    assert sum(map(len, read)) <= 3 * TEXT_CHARACTERS
+
+
+def test_escaped_names_and_texts_are_read_as_the_apiserver_reads_them() -> None:
+    subject = described(
+        POD + b"/exec?%63ommand=caf%C3%A9+%2B+%26&com%6Dand=%FF&commandx=no&tty=false&tty=true"
+    )
+    assert (subject.command, subject.tty) == ("'café + &' '\N{REPLACEMENT CHARACTER}'", False)
+
+
 def test_so_many_parameters_that_the_apiserver_reads_none_are_not_read_either() -> None:
     assert described(POD + b"/exec?command=sh" + b"&" * 9_999).command == "sh"
     assert "more than 10000 parameters" in described(POD + b"/exec?command=sh" + b"&" * 10_000).command
