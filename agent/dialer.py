@@ -126,7 +126,7 @@ class Agent:
             self._inspection,
             shown_credential(self._settings, self._target),
             self._fence,
-            self._target.origin,
+            self._target.url,
             lambda stub: self._channels(endpoint, stub, tls),
             self._tasks,
             str(endpoint),

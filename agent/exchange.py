@@ -225,7 +225,7 @@ class Exchange:
             if sum(len(name) + len(value) + 2 for name, value in head.fields) > _HEAD_ROOM:
                 raise BadGateway("the apiserver's answer has too large a head")
             fields = with_own_location(
-                _sanitise(head.fields), self._link.upstream_origin, b"", target=self.request.head.target
+                _sanitise(head.fields), self._link.upstream_url, b"", target=self.request.head.target
             )
         if head.status == 101:
             assert self._upgrade is not None

@@ -97,7 +97,7 @@ class AgentLink:
         inspection: Inspection,
         credential: Credential,
         fence: Fence,
-        upstream_origin: bytes,
+        upstream_url: bytes,
         make_channels: MakeChannels,
         tasks: asyncio.TaskGroup,
         address: str,
@@ -109,7 +109,7 @@ class AgentLink:
         self._inspection = inspection
         self._credential = credential
         self._fence = fence
-        self.upstream_origin = upstream_origin
+        self.upstream_url = upstream_url
         self._make_channels = make_channels
         self._tasks = tasks
         self._address = address

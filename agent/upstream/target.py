@@ -37,9 +37,9 @@ class UpstreamTarget:
     credential: Credential = field(repr=False)
 
     @property
-    def origin(self) -> bytes:
-        """Scheme and authority, to recognise redirects to itself."""
-        return (b"https://" if self.context else b"http://") + self.authority
+    def url(self) -> bytes:
+        """Its own, to recognise redirects to itself."""
+        return (b"https://" if self.context else b"http://") + self.authority + self.base_path
 
     async def connect(self, connection: UpstreamConnection, deadline: float) -> None:
         """Open `connection`.

@@ -132,7 +132,7 @@ def agent_side(loop: asyncio.AbstractEventLoop, tasks: asyncio.TaskGroup) -> Cal
         inspection=inspection,
         credential=credential,
         fence=Fence(),
-        upstream_origin=b"https://10.0.0.1:6443",
+        upstream_url=b"https://10.0.0.1:6443",
         make_channels=make_channels,
         tasks=tasks,
         address="s",

@@ -33,7 +33,7 @@ UPGRADES: Final = (
     Mutation(
         "a redirect to another host (CVE-2018-1002102, CVE-2022-3172)",
         "tunnel/core/http/location.py",
-        "    if match is None or _normal(match[0]) != _normal(upstream_origin):\n",
+        "    if match is None or own is None or _normal(match[0]) != _normal(own[0]):\n",
         "    if match is None:\n",
         ("tests/unit/core/http/test_location.py",),
     ),
@@ -47,7 +47,7 @@ UPGRADES: Final = (
     Mutation(
         "a redirect from the default cluster into another",
         "tunnel/core/http/location.py",
-        "    return not upstream_origin and is_stubs_own(path)\n",
+        "    return not upstream_url and is_stubs_own(path)\n",
         "    return False\n",
         ("tests/unit/stub/front/test_response.py",),
     ),

@@ -71,7 +71,7 @@ def test_the_url_says_where_to_connect_and_what_host_to_name(
         authority,
         base_path,
     )
-    assert target.origin == b"https://" + authority
+    assert target.url == b"https://" + authority + base_path
     assert target.context is not None
     assert target.server_name == host
     assert isinstance(target.credential, TokenFile)
@@ -80,7 +80,7 @@ def test_the_url_says_where_to_connect_and_what_host_to_name(
 def test_plain_http_needs_no_context(settings: AgentSettings, tmp_path: Path) -> None:
     target = target_of(kubeconfig(settings, tmp_path, "http://127.0.0.1:8001", "token: t"))
     assert target.context is None
-    assert target.origin == b"http://127.0.0.1:8001"
+    assert target.url == b"http://127.0.0.1:8001"
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,30 @@ def test_a_default_port_is_the_same_origin(origin: bytes, value: bytes) -> None:
     assert rewrite_location(value, origin, b"") == b"/x"
 
 
+@pytest.mark.parametrize(
+    ("value", "seen"),
+    [
+        (b"/k8s/c-1/api?x", b"/api?x"),
+        (b"https://10.0.0.1:6443/k8s/c-1/api", b"/api"),
+        (b"/k8s/c-1", b"/"),
+        (b"/k8s/c-1?x", b"/?x"),
+        (b"/k8s/c-1/k8s/c-1/x", b"/k8s/c-1/x"),
+        (b"/api", b"/api"),
+        (b"/k8s/c-10/api", b"/k8s/c-10/api"),
+        (b"k8s/c-1/api", b"k8s/c-1/api"),
+        (b"", b""),
+    ],
+)
+def test_an_upstream_below_a_path_may_name_that_path_or_not(value: bytes, seen: bytes) -> None:
+    assert rewrite_location(value, ORIGIN + b"/k8s/c-1", b"", request_path=b"/api/v1/x") == seen
+
+
+@pytest.mark.parametrize("value", [b"/k8s/c-1//host/x", ORIGIN + b"/k8s/c-1//host/x", ORIGIN + b"//host"])
+def test_what_stands_behind_the_upstreams_own_path_never_reads_as_a_host(value: bytes) -> None:
+    with pytest.raises(BadGateway, match="begins with '//'"):
+        rewrite_location(value, ORIGIN + b"/k8s/c-1", b"")
+
+
 def test_a_redirect_relayed_in_two_steps_ends_as_in_one() -> None:
     value = ORIGIN + b"/api/v1/x?y"
     at_agent = rewrite_location(value, ORIGIN, b"")
