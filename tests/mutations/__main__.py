@@ -59,13 +59,16 @@ def try_out(mutation: Mutation, tree: Path) -> Outcome:
 def _outcome(tests: Sequence[str], tree: Path) -> Outcome:
     # Without byte code: a file that is changed twice within a second may look unchanged.
     environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests],
-        cwd=tree,
-        env=environment,
-        capture_output=True,
-        timeout=SECONDS,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests],
+            cwd=tree,
+            env=environment,
+            capture_output=True,
+            timeout=SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return Outcome.BROKEN  # a test in which the loop never comes back, on a busy machine
     return {0: Outcome.SURVIVED, 1: Outcome.CAUGHT}.get(done.returncode, Outcome.BROKEN)
 
 
