@@ -52,13 +52,13 @@ def subject_of(user: str, cluster: str, info: RequestInfo, target: bytes) -> Sub
         info, target: what is asked, without a cluster's prefix.
     """
     query = _parameters(target)
-    container = "".join(query["container"][:1])
+    container = next(iter(query["container"]), "")
     if info.resource == "pods":
         place = "/".join(part for part in (info.namespace, info.name, container) if part)
     else:
         place = info.path
     command = shlex.join(query["command"])
-    tty = "".join(query["tty"][:1]).lower() in _TRUE
+    tty = next(iter(query["tty"]), "").lower() in _TRUE
     return Subject(_shown(f"{user or 'unknown'}@{cluster} {place}"), _shown(command), tty)
 
 

@@ -90,9 +90,8 @@ async def test_a_stub_without_descriptors_serves_who_is_connected_and_everybody_
         async with asyncio.timeout(60):
             stub.limit_descriptors(0)
             while await refused(client, seconds=2) < 9:
-                stub.limit_descriptors(
-                    0
-                )  # a session that an agent had twice closed meanwhile, and left room for one connection
+                # A session that an agent had twice closed meanwhile, and left room for one connection.
+                stub.limit_descriptors(0)
         for number in range(20):
             outcome = await fulfil(client, get(f"meanwhile-{number}"))
             assert not outcome.problem

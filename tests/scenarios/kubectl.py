@@ -121,14 +121,13 @@ class Kubectl:
         settings: Mapping[str, str] | None = None,
         seconds: float = 40,
     ) -> Result:
-        """Run kubectl to its end and record what it said.
+        """Run kubectl to its end and record what it said. One that throws away what reached it is run again, up to three times; what
+        the last one says counts.
 
         Args:
             code: the exit status it must have; None for any.
             settings: more environment variables.
             seconds: after this long it is killed and the play fails.
-
-        A kubectl that throws away what reached it is run again, up to three times; whatever it is then counts.
         """
         written = stdin.encode() if isinstance(stdin, str) else stdin
         result = self._run_once(arguments, written, settings, seconds)

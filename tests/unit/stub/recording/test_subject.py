@@ -80,7 +80,12 @@ def test_of_a_long_command_no_more_is_read_than_is_shown(
 ) -> None:
     """It kept all other requests waiting for 60 ms."""
     read: list[str] = []
-    monkeypatch.setattr("shlex.join", lambda words: " ".join(read.extend(words) or words))
+
+    def join(words: list[str]) -> str:
+        read.extend(words)
+        return " ".join(words)
+
+    monkeypatch.setattr("shlex.join", join)
     query = b"&".join(b"command=" + argument for argument in arguments)
     subject = described(POD + b"/exec?" + query + b"&container=app&tty=1")
     assert subject.title.endswith("/app")
