@@ -12,7 +12,7 @@ from tests.scenarios.reporting import Record, record_measurements
 _THOROUGH = thorough_binaries()
 
 
-@pytest.mark.parametrize(("binary", "scenario"), parametrised_plays(on_simulator=False))
+@pytest.mark.parametrize(("binary", "scenario"), parametrised_plays(on_cluster=True))
 def test_the_tunnel_changes_nothing(
     binary: Binary, scenario: Scenario, directly: Access, through: Access, record_property: Record
 ) -> None:
@@ -24,7 +24,8 @@ def test_the_tunnel_changes_nothing(
 
 
 @pytest.mark.parametrize(
-    ("binary", "scenario"), parametrised_plays(on_simulator=True, binaries=_THOROUGH, slow=False)
+    ("binary", "scenario"),
+    parametrised_plays(on_simulator=True, on_cluster=True, binaries=_THOROUGH, slow=False),
 )
 def test_the_simulator_answers_as_the_cluster(
     binary: Binary, scenario: Scenario, directly: Access, simulated: Access

@@ -20,6 +20,7 @@ class Scenario:
     slow: bool
     seconds: float
     on_simulator: bool
+    on_cluster: bool
 
     @property
     def name(self) -> str:
@@ -42,6 +43,7 @@ def scenario(
     slow: bool = False,
     seconds: float = 60,
     on_simulator: bool = True,
+    on_cluster: bool = True,
 ) -> Callable[[Play], Play]:
     """Put a function into the catalogue.
 
@@ -52,10 +54,13 @@ def scenario(
         slow: left out unless slow tests are asked for.
         seconds: the longest one play may take.
         on_simulator: False where only a real node can do it.
+        on_cluster: False where a real node does not always.
     """
 
     def register(play: Play) -> Play:
-        _scenarios.append(Scenario(play, cases, every_version, since, slow, seconds, on_simulator))
+        _scenarios.append(
+            Scenario(play, cases, every_version, since, slow, seconds, on_simulator, on_cluster)
+        )
         return play
 
     return register

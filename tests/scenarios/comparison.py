@@ -35,12 +35,17 @@ def _as_lines(steps: list[Step], widest: Same) -> list[str]:
 
 
 def parametrised_plays(
-    *, on_simulator: bool, binaries: tuple[Binary, ...] | None = None, slow: bool = True
+    *,
+    on_simulator: bool = False,
+    on_cluster: bool = False,
+    binaries: tuple[Binary, ...] | None = None,
+    slow: bool = True,
 ) -> list[object]:
     """Each play as a pytest parameter (binary, scenario); one skipped play where there is no kubectl.
 
     Args:
-        on_simulator: leave out what only a real node can do.
+        on_simulator: they are played there, so leave out what only a real node can do.
+        on_cluster: they are played there, so leave out what a real node does not always do.
         binaries: only the plays of these.
         slow: False leaves the slow ones out altogether.
     """
@@ -50,8 +55,8 @@ def parametrised_plays(
     return [
         pytest.param(binary, scenario, id=f"{binary.label}-{scenario.name}", marks=_marks(scenario))
         for binary, scenario in plays()
-        if (scenario.on_simulator or not on_simulator) and (slow or not scenario.slow)
-        if binaries is None or binary in binaries
+        if (scenario.on_simulator or not on_simulator) and (scenario.on_cluster or not on_cluster)
+        if (slow or not scenario.slow) and (binaries is None or binary in binaries)
     ]
 
 
