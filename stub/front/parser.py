@@ -5,7 +5,7 @@ from typing import Any, Protocol
 import httptools
 
 from tunnel.core import limits
-from tunnel.core.errors import BadRequest, HeadTooLarge, Refusal
+from tunnel.core.errors import BadRequest, HeadTooLarge
 from tunnel.core.http.message import Field, RequestHead
 
 
@@ -61,8 +61,8 @@ class RequestParser:
         except httptools.HttpParserUpgrade as upgrade:
             return int(upgrade.args[0])
         except httptools.HttpParserCallbackError as error:
-            cause = error.__context__
-            raise (cause if isinstance(cause, Refusal) else _malformed(error)) from error
+            # What our own callback raised: a Refusal, or a mistake, for which no client is to blame.
+            raise error.__context__ or error from None
         except httptools.HttpParserError as error:
             raise _malformed(error) from error
         if self.head_bytes > limits.HEAD_BYTES:

@@ -75,7 +75,15 @@ class Cut:
             self.open = self.open and not refusal.close
             return
         check_carried(admitted.head)
-        self._say((admitted.cluster, admitted.head, admitted.body_length, admitted.upgrade, admitted.waits))
+        self._say(
+            (
+                admitted.cluster,
+                admitted.head,
+                admitted.body_length,
+                admitted.upgrade,
+                admitted.expects_continue,
+            )
+        )
 
     def body_received(self, body: bytes) -> None:
         if self.said and isinstance(self.said[-1], bytes):

@@ -96,4 +96,11 @@ AGENTS: Final = (
         "            if True:\n",
         ("tests/unit/agent/upstream/test_tokens.py",),
     ),
+    Mutation(
+        "a session ends and the agent's log does not say so",
+        "agent/session.py",
+        '            _log.log(worth, "disconnected", extra={**self._facts(self.stub), "reason": reason})\n',
+        "",
+        TEST_SESSION,
+    ),
 )

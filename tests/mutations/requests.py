@@ -330,6 +330,13 @@ REQUESTS: Final = (
         ("tests/unit/stub/recording/test_subject.py",),
     ),
     Mutation(
+        "a long command keeps others waiting while it is read for its recording",
+        "stub/recording/subject.py",
+        "_unescaped(value[: left[key]])",
+        "_unescaped(value)",
+        ("tests/unit/stub/recording/test_subject.py",),
+    ),
+    Mutation(
         "a reader of the audit log that stands still stops everything",
         "tunnel/kit/jsonlines.py",
         "threaded=not regular",

@@ -38,6 +38,20 @@ UPGRADES: Final = (
         ("tests/unit/core/http/test_location.py",),
     ),
     Mutation(
+        "a redirect of an upstream below a path names that path twice",
+        "tunnel/core/http/location.py",
+        "    value = _without_base_path(value, upstream_url)\n",
+        "",
+        ("tests/unit/core/http/test_location.py",),
+    ),
+    Mutation(
+        "what stands behind the upstream's own path reads as a host",
+        "tunnel/core/http/location.py",
+        "    return _rooted(rest)\n",
+        '    return rest or b"/"\n',
+        ("tests/unit/core/http/test_location.py",),
+    ),
+    Mutation(
         "a redirect out of the cluster's prefix (CVE-2022-3172)",
         "tunnel/core/http/location.py",
         "        return climbs_above_root(path)\n",

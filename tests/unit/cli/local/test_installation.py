@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,17 +62,24 @@ def console(capsys: pytest.CaptureFixture[str]) -> Console:
     return Console(capsys)
 
 
-async def run_until(line: str, settings: UpSettings, root: Path, console: Console) -> str:
-    """Run it, ask it to stop as soon as it has printed `line`, and return what it printed to standard output."""
+async def run_until(
+    line: str, settings: UpSettings, root: Path, console: Console, *, logs: Sequence[Path] = ()
+) -> str:
+    """Run it, ask it to stop as soon as it has printed `line` and something stands in all `logs`, and return what it printed to
+    standard output."""
     stopping, before = asyncio.Event(), len(console.out)
     listen = free_address(Address("127.0.0.1", 0))
     async with asyncio.TaskGroup() as group:
         running = group.create_task(run_installation(settings, listen, stopping, root=root))
         while not running.done():
-            if f"\n{line}" in console.out[before:]:
+            if f"\n{line}" in console.out[before:] and all(map(has_line, logs)):
                 stopping.set()
             await asyncio.sleep(0.01)
     return console.out[before:]
+
+
+def has_line(log: Path) -> bool:
+    return log.exists() and "\n" in log.read_text()
 
 
 async def test_when_the_cluster_answers_the_first_line_to_try_is_printed(
@@ -118,18 +126,17 @@ async def test_each_process_is_told_what_it_needs_by_flags(
     settings: UpSettings, root: Path, console: Console
 ) -> None:
     changed = replace(settings, mode="impersonate", user="ann", group=("dev",), cluster="blue")
-    await run_until("ready:", changed, root, console)
-    logs, folder = settings.dir / LOGS, settings.dir
-    stub = (logs / "stub.log").read_text().splitlines()[0]
-    # Ready means that one agent is there; the other may have been stopped before its first line.
-    agents = [(logs / f"agent-{number}.log").read_text().splitlines() for number in (1, 2)]
-    agent = next(lines[0] for lines in agents if lines)
+    folder = settings.dir
+    logs = [folder / LOGS / f"{name}.log" for name in ("stub", "agent-1")]
+    # The stand-in of a stub answers without an agent.
+    await run_until("ready:", changed, root, console, logs=logs)
+    stub, agent = (log.read_text().splitlines()[0] for log in logs)
     assert f"--ca-dir {folder} --admin-listen off --default-cluster blue" in stub
     assert (
         f"--cert {folder}/agent-blue.crt --key {folder}/agent-blue.key --ca {folder}/server-ca.crt" in agent
     )
     assert f"--kubeconfig {folder}/simulator/kubeconfig --mode impersonate" in agent
-    assert "--name agent-" in agent
+    assert "--name agent-1" in agent
 
 
 async def test_a_second_start_keeps_the_authorities_and_renews_the_certificates(

@@ -42,3 +42,12 @@ def test_fields_without_end_are_refused_before_the_head_is_whole() -> None:
     with pytest.raises(HeadTooLarge):
         parser.feed(memoryview(b"X: y\r\n" * (limits.FIELD_COUNT + 1)))
     assert listening.heads == []
+
+
+def test_a_mistake_of_our_own_is_no_malformed_request() -> None:
+    class Mistaken(Listening):
+        def head_received(self, head: RequestHead) -> None:
+            raise KeyError("a mistake")
+
+    with pytest.raises(KeyError, match="a mistake"):
+        RequestParser(Mistaken()).feed(memoryview(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
