@@ -86,8 +86,9 @@ class Cut:
         )
 
     def body_received(self, body: bytes) -> None:
-        if self.said and isinstance(self.said[-1], bytes):
-            self._say(self.said.pop() + body) if self.open else None
+        last = self.said[-1] if self.said else None
+        if isinstance(last, bytes) and self.open:
+            self.said[-1] = last + body
         else:
             self._say(body)
 

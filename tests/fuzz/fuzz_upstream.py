@@ -1,6 +1,7 @@
 """Target: what an apiserver answers, read by the agent."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from agent.upstream.connection import UpstreamConnection
 from tests.fuzz.material import Material, cut
@@ -44,7 +45,7 @@ class Waiting:
     """Whoever waits for the answer; checks as it comes that it is one answer and no more."""
 
     def __init__(self) -> None:
-        self.said: list[object] = []
+        self.said: list[Any] = []
         self.left: int | None = None
         self.over = False
 

@@ -24,19 +24,22 @@ class StillLoop(asyncio.AbstractEventLoop):
     def get_debug(self) -> bool:
         return False
 
-    def call_soon(self, callback: Callable[..., object], *args: Any, context: Any = None) -> asyncio.Handle:
+    # typeshed ties the callback to the arguments by a type variable tuple.
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: Any = None
+    ) -> asyncio.Handle:
         handle = asyncio.Handle(callback, args, self, context)
         self._ready.append(handle)
         return handle
 
-    call_soon_threadsafe = call_soon
+    call_soon_threadsafe = call_soon  # type: ignore[assignment]
 
-    def call_later(
+    def call_later(  # type: ignore[override]
         self, delay: float, callback: Callable[..., object], *args: Any, context: Any = None
     ) -> asyncio.TimerHandle:
         return self.call_at(self._now + delay, callback, *args, context=context)
 
-    def call_at(
+    def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: Any = None
     ) -> asyncio.TimerHandle:
         handle = asyncio.TimerHandle(when, callback, args, self, context)
@@ -70,7 +73,7 @@ class StillLoop(asyncio.AbstractEventLoop):
 @contextmanager
 def still_loop() -> Iterator[StillLoop]:
     """Make one the running loop."""
-    loop = StillLoop()
+    loop = StillLoop()  # type: ignore[abstract]  # what is not there is not asked of it
     asyncio._set_running_loop(loop)
     try:
         yield loop

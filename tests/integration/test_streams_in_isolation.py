@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from functools import partial
 from pathlib import Path
 
 from tests.integration.client import request
@@ -91,6 +92,11 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def waits_or_has_come(tunnel: Tunnel, upstream: Upstream, sent: int) -> bool:
+    """Whether answers wait in the stub, or all requests were carried out."""
+    return waiting(tunnel) > 64 * 1024 or len(upstream.requests) == sent
+
+
 async def test_pipelined_requests_of_a_client_that_reads_nothing_are_held_back(
     tunnel: Tunnel, upstream: Upstream
 ) -> None:
@@ -101,7 +107,7 @@ async def test_pipelined_requests_of_a_client_that_reads_nothing_are_held_back(
     while waiting(tunnel) <= 64 * 1024:
         client.send(request("GET /api") * limits.PIPELINED_REQUESTS)
         sent += limits.PIPELINED_REQUESTS
-        await until(lambda sent=sent: waiting(tunnel) > 64 * 1024 or len(upstream.requests) == sent)
+        await until(partial(waits_or_has_come, tunnel, upstream, sent))
     other = await tunnel.connect()
     for _ in range(100):
         await other.ask("GET /other")

@@ -87,7 +87,7 @@ def greeted_stub() -> StubSession:
     return stub
 
 
-def upload() -> bytes:
+def upload() -> bytearray:
     """What the stub writes for a request with a large body, and its first piece."""
     stub = greeted_stub()
     stub.send_request(large_upload())

@@ -83,7 +83,8 @@ def lease_flags(sim: KubeSim) -> list[str]:
 
 
 def lease_of(sim: KubeSim) -> Object:
-    return sim.store.get(LEASE, "default", "stub")["spec"]
+    specification: Object = sim.store.get(LEASE, "default", "stub")["spec"]
+    return specification
 
 
 # Crashes -----------------------------------------------------------------------------------------

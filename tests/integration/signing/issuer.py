@@ -64,7 +64,8 @@ def serve(folder: Path) -> None:
         def do_GET(self) -> None:
             with (folder / "log").open("a") as log:
                 log.write(f"{self.path}\n")
-            url = f"https://localhost:{self.server.server_address[1]}"
+            assert isinstance(self.server, ThreadingHTTPServer)
+            url = f"https://localhost:{self.server.server_port}"
             documents = {
                 CONFIGURATION: json.dumps({"issuer": url, "jwks_uri": f"{url}/keys"}),
                 "/keys": (folder / "keys.json").read_text(),

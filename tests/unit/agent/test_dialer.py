@@ -5,7 +5,7 @@ import logging
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -384,7 +384,7 @@ async def test_a_credential_that_can_be_renewed_is_had_before_anything_is_dialle
         async def renew(self) -> None:
             raise ConnectionError("no plugin")
 
-    bad = cast("UpstreamTarget", target().__class__("h", 1, b"h", b"", None, "h", Refuses()))
+    bad = target().__class__("h", 1, b"h", b"", None, "h", Refuses())
     monkeypatch.setattr(dialer, "target_of", lambda settings: bad)
     with pytest.raises(ConnectionError):
         await dialer.run(settings, asyncio.Event())

@@ -15,6 +15,7 @@ from agent.enrolment import JOIN_SECONDS, Enrolment
 from agent.enrolment_cluster import ClusterUnknown
 from agent.settings import AgentSettings
 from certs.agentstate import AgentState
+from certs.contexts import calling_context
 from certs.denied import deny, for_good, new_denial
 from certs.lifetime import utc_now
 from certs.peer import agent_cluster, cluster_uid_of
@@ -117,7 +118,7 @@ def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         slept.append(seconds)
         await settle(1)
 
-    monkeypatch.setattr(module.asyncio, "sleep", _only_long(sleep, asyncio.sleep))
+    monkeypatch.setattr(asyncio, "sleep", _only_long(sleep, asyncio.sleep))
     return slept
 
 
@@ -226,7 +227,8 @@ async def test_a_stub_that_does_not_answer_is_asked_again(
 
 async def test_an_answer_that_was_lost_costs_no_second_use(scene: Scene) -> None:
     token = scene.desk.token()
-    dial, lost = scene.stub.dial, []
+    dial = scene.stub.dial
+    lost: list[bool] = []
 
     async def losing(stub: Address, context: ssl.SSLContext, make: Callable[[], StreamHandler]) -> None:
         await dial(stub, context, make)
@@ -271,7 +273,7 @@ async def test_what_somebody_in_between_adds_to_the_authority_is_not_trusted(
     own = path.read_bytes()
     path.write_bytes(Installation.make(tmp_path / "evil").path("server-ca.crt").read_bytes() + own)
     trusted: list[bytes] = []
-    make = module.calling_context
+    make = calling_context
 
     def noting(authority: Any, pair: Any = None) -> ssl.SSLContext:
         if authority is not None:

@@ -9,6 +9,7 @@ from tests.unit.fakes import FakeStream, settle
 from tunnel.aio.nested import NestedTransport
 from tunnel.aio.plain import PlainStream
 from tunnel.aio.sockets import PLAIN_LEG
+from tunnel.aio.stream import ByteStream
 
 BUDGET = 1000
 
@@ -23,7 +24,7 @@ class Owner:
         self.pauses = False
         self.overwrites = bytearray()
 
-    def stream_opened(self, stream: PlainStream) -> None:
+    def stream_opened(self, stream: ByteStream) -> None:
         self.stream = stream
 
     def stream_received(self, data: memoryview) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench import __main__ as command
+from tests.bench import performance
 from tests.bench.processes import ROOT
 from tests.bench.publish import comparison, publish
 from tests.unit.bench.recordings import a_recording, a_round
@@ -118,4 +119,4 @@ def test_the_pages_of_this_project_have_their_places(tmp_path: Path) -> None:
     for name in PAGES:
         (tmp_path / name).write_text((ROOT / "docs" / name).read_text())
     publish(a_recording(), tmp_path)
-    command.performance.publish(a_recording(), tmp_path)
+    performance.publish(a_recording(), tmp_path)

@@ -130,7 +130,7 @@ def test_what_is_locked_is_a_file_open_for_writing_for_which_nfs_carries_a_lock(
         access = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE
         locked.append((stat.S_ISREG(os.fstat(descriptor).st_mode), access))
 
-    monkeypatch.setattr(files.fcntl, "flock", flock)
+    monkeypatch.setattr(fcntl, "flock", flock)
     for _ in range(2):
         with files.locked_folder(tmp_path):
             pass
@@ -141,7 +141,7 @@ def test_a_file_system_that_locks_nothing_is_named(tmp_path: Path, monkeypatch: 
     def flock(*_: object) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(files.fcntl, "flock", flock)
+    monkeypatch.setattr(fcntl, "flock", flock)
     with (
         pytest.raises(CertificateProblem, match=r"\.lock: cannot be locked: No locks available"),
         files.locked_folder(tmp_path),
@@ -186,8 +186,8 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
         found[stat.ST_UID] += 1
         return os.stat_result(found)
 
-    monkeypatch.setattr(files.os, "fstat", of_another)
-    monkeypatch.setattr(files.os, "fchown", lambda _, user, group: given.append((user, group)))
+    monkeypatch.setattr(os, "fstat", of_another)
+    monkeypatch.setattr(os, "fchown", lambda _, user, group: given.append((user, group)))
     return given
 
 
@@ -228,6 +228,6 @@ def test_who_may_not_give_a_file_away_keeps_it(
     def refuse(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(files.os, "fchown", refuse)
+    monkeypatch.setattr(os, "fchown", refuse)
     files.replace_file(tmp_path / "key", b"secret", files.PRIVATE)
     assert (tmp_path / "key").read_bytes() == b"secret"

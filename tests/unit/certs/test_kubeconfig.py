@@ -23,6 +23,7 @@ from certs.kubeconfig import (
     server_url,
     write_kubeconfig,
 )
+from certs.pem import KeyPair
 from certs.upstream import read_kubeconfig
 from tests.unit.certs.installation import Installation
 
@@ -119,6 +120,7 @@ def test_a_kubeconfig_holds_one_context_with_everything_embedded(access: Access)
     )
     assert cluster["server"] == access.server
     assert base64.b64decode(cluster["certificate-authority-data"]) == access.authority_pem
+    assert isinstance(access.credential, KeyPair)
     assert base64.b64decode(user["client-certificate-data"]) == access.credential.certificate_pem
     assert base64.b64decode(user["client-key-data"]) == access.credential.key_pem
 
@@ -129,6 +131,7 @@ def test_it_is_read_back_as_it_was_meant(access: Access, tmp_path: Path) -> None
     found = read_kubeconfig(path)
     assert found.server == access.server
     assert found.certificate is not None
+    assert isinstance(access.credential, KeyPair)
     assert found.certificate.read() == access.credential.certificate_pem
 
 

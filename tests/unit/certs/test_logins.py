@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from certs import files
 from certs.errors import CertificateProblem
 from certs.lifetime import utc_now
 from certs.logins import LoginCache, embedded_pair
@@ -37,8 +36,8 @@ def test_what_is_written_is_read_again(tmp_path: Path, pair: KeyPair) -> None:
 
 
 def test_a_way_waits_for_nobody_but_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    flock = files.fcntl.flock
-    monkeypatch.setattr(files.fcntl, "flock", lambda descriptor, how: flock(descriptor, how | fcntl.LOCK_NB))
+    flock = fcntl.flock
+    monkeypatch.setattr(fcntl, "flock", lambda descriptor, how: flock(descriptor, how | fcntl.LOCK_NB))
     with (
         LoginCache(tmp_path, "a way").locked(),
         LoginCache(tmp_path, "another way").locked(),

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from certs import standing as module
 from certs.authority import make_authority
 from certs.denied import DenyList, deny, new_denial
 from certs.lifetime import utc_now
@@ -25,7 +24,7 @@ def test_a_certificate_stands_until_it_expires(
 ) -> None:
     peer = standing.read(der(fresh.user()))
     assert standing.problem(peer) is None
-    monkeypatch.setattr(module.time, "time", lambda: peer.not_after + 7200)
+    monkeypatch.setattr(time, "time", lambda: peer.not_after + 7200)
     assert standing.problem(peer) == peer.problem_at(peer.not_after + 7200)
     assert "expired 2 h ago" in (standing.problem(peer) or "")
 

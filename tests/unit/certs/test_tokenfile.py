@@ -158,7 +158,12 @@ def test_what_one_process_writes_another_reads(file: TokenFile, tmp_path: Path) 
 def test_a_use_waits_for_whoever_writes_to_the_folder(file: TokenFile, tmp_path: Path) -> None:
     token = create(file)
     done = threading.Event()
-    thread = threading.Thread(target=lambda: (redeem(file, token), done.set()))
+
+    def use() -> None:
+        redeem(file, token)
+        done.set()
+
+    thread = threading.Thread(target=use)
     with locked_folder(tmp_path):
         thread.start()
         assert not done.wait(0.05)

@@ -1,6 +1,7 @@
 """`cluster-tunnel login`, through the command's own entry, against a stub's endpoints without sockets."""
 
 import base64
+import fcntl
 import json
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,6 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from certs import files
 from certs.call import Answer
 from certs.issue import issue_user
 from certs.kubeconfig import LOGIN_CERTIFICATE
@@ -218,7 +218,7 @@ def test_a_fresh_certificate_waits_for_nobody(
     scene: Scene, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene.given(aged(scene, 0.1))
-    monkeypatch.setattr(files.fcntl, "flock", lambda *_: pytest.fail("somebody else was waited for"))
+    monkeypatch.setattr(fcntl, "flock", lambda *_: pytest.fail("somebody else was waited for"))
     login(capsys)
 
 

@@ -40,14 +40,14 @@ class Pair:
         self.at_stub: list[StubEvent] = []
         self.at_agent: list[AgentEvent] = []
 
-    def to_agent(self) -> bytes:
+    def to_agent(self) -> bytearray:
         """Carry what the stub has to say; return it."""
         data = self.stub.output()
         if data:
             self.at_agent += heard(self.agent, data, self.now)
         return data
 
-    def to_stub(self) -> bytes:
+    def to_stub(self) -> bytearray:
         """Carry what the agent has to say; return it."""
         data = self.agent.output()
         if data:

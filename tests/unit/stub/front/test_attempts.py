@@ -23,7 +23,7 @@ async def first(stub: Stub) -> FarAgent:
 async def second(stub: Stub, first: FarAgent) -> AsyncIterator[FarAgent]:
     """An agent that is there, and asked only where the first one is not to be."""
     agent = stub.agent("second")
-    agent.link._waiting.update({RequestId(10**6 + n): None for n in range(9)})  # type: ignore[dict-item]  # looks busy
+    agent.link._waiting.update({RequestId(10**6 + n): None for n in range(9)})  # type: ignore[misc]  # looks busy
     yield agent
     agent.link._waiting.clear()
 

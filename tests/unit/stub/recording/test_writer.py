@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from functools import partial
 
 import pytest
 
@@ -19,7 +20,7 @@ async def test_jobs_run_in_order_away_from_the_loop_and_report_to_it() -> None:
         threads.add(threading.current_thread().name)
 
     for number in range(5):
-        writer.submit(lambda number=number: job(number))
+        writer.submit(partial(job, number))
     writer.submit(lambda: writer.report(reported.set_result, "done"))
     assert await reported == "done"
     assert (ran, threads) == ([0, 1, 2, 3, 4], {"recordings"})

@@ -106,7 +106,7 @@ async def keeping(
         clock.now += seconds
         await sleep(0)
 
-    monkeypatch.setattr(module.asyncio, "sleep", lambda seconds: advance(seconds) if seconds else sleep(0))
+    monkeypatch.setattr(asyncio, "sleep", lambda seconds: advance(seconds) if seconds else sleep(0))
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(issuer.keep_keys())
         try:

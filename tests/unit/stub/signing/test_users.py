@@ -62,7 +62,7 @@ async def test_renewing_ends_a_fixed_time_behind_the_first_certificate(
     key, desk.key = desk.key, make_key()
     again = await desk.login(pair_of(reply.certificate, key))
     assert desk.standing.read(again.der).renewable_until == until
-    monkeypatch.setattr(module.time, "time", lambda: until + 7200)
+    monkeypatch.setattr(time, "time", lambda: until + 7200)
     late = sign_user(
         desk.installation.store.authority("user-ca"),
         "alice",
@@ -94,7 +94,7 @@ async def test_an_authority_s_new_certificate_lets_nothing_renew_itself_longer(
     monkeypatch.setattr(desk.standing.peers, "read", lambda _: peer)
     monkeypatch.setattr(desk.standing, "problem", lambda _: None)
     later = time.time() + 31 * 86400
-    monkeypatch.setattr(module.time, "time", lambda: later)
+    monkeypatch.setattr(time, "time", lambda: later)
     reply = await desk.login(pair)
     assert (reply.status, "could renew itself until" in reply.message) == (401, True)
 
@@ -184,7 +184,7 @@ async def test_who_signs_in_anew_behind_a_revocation_gets_a_certificate_that_is_
     parts = (Signer(desk.folder, "user-ca"), OwnAuthority(desk.folder), desk.standing, rules)
     users = module.UserCertificates(*parts, cast("Issuer", Known()))
     body = json.dumps({"request": make_request(desk.key).decode(), "idToken": "a.b.c"}).encode()
-    refused = []
+    refused: list[bool] = []
     for _ in range(2):
         answer = await users.login(SigningCall(body, None, SigningEvent("login", "192.0.2.1", "id")))
         certificate = read_signed(Answer(200, answer.body)).certificate

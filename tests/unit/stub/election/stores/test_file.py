@@ -215,7 +215,7 @@ async def test_a_record_that_stays_is_told_once(
     changes = two.watch()
     assert await anext(changes) == stored
     async with asyncio.TaskGroup() as group:
-        second = group.create_task(anext(changes))
+        second: asyncio.Task[LeaseRecord | None] = group.create_task(anext(changes))  # type: ignore[arg-type]
         while looks < 10:
             await asyncio.sleep(0)
         assert not second.done()
