@@ -69,6 +69,8 @@ class SilentStream:
     def write(self, data: bytes | memoryview) -> None:
         self.written.append(bytes(data))
 
+    write_now = write
+
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *_: None
 

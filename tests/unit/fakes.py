@@ -53,6 +53,9 @@ class FakeStream:
         if not (self.closing or self.ended):
             self.written += data
 
+    def write_now(self, data: Buffer) -> None:
+        self.write(data)
+
     def write_record(self, data: Buffer) -> None:
         self.records.append(bytes(data))
         self.write(data)

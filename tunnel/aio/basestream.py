@@ -1,8 +1,9 @@
 """What TLS and plain streams have in common: turns, pauses, pressure and closing.
 
 A stream is the protocol of one of the loop's plain transports. Everything runs in callbacks; there is no task and no future.
-Three rules keep its owner's code simple: what is written in a turn leaves at the turn's end, in one piece (`_flush`); no call
-of the owner is answered by a call to the owner; `stream_closed` comes once, from `connection_lost`, and from nowhere else.
+Three rules keep its owner's code simple: what is written in a turn leaves at the turn's end, in one piece (`_flush`), unless the owner
+asks otherwise (`write_now`); no call of the owner is answered by a call to the owner; `stream_closed` comes once, from
+`connection_lost`, and from nowhere else.
 """
 
 import asyncio
@@ -116,6 +117,16 @@ class BaseStream(asyncio.BufferedProtocol):
             self._encode_gathered()
             self._encode(data)
         if not self._flush_scheduled:
+            self._schedule_flush()
+
+    def write_now(self, data: Buffer) -> None:
+        """See `ByteStream`."""
+        if not self._transport.open or self._ending.closing or self._ending.requested:
+            return
+        self._encode_gathered()
+        self._encode(data)
+        self._emit()
+        if self._transport.blocked is not self._blocked_told:
             self._schedule_flush()
 
     def write_record(self, data: Buffer) -> None:

@@ -122,20 +122,24 @@ class SessionRunner(Generic[Event]):
         return self._stream.waiting_bytes if self._stream is not None else 0
 
     def flush_soon(self) -> None:
-        """Write what the core holds at the end of this turn: all frames of one turn leave together."""
+        """Write what the core holds: the first that a turn has to say at once, for the other end to begin with, and the rest of it
+        together at its end."""
         if not self._flushing and not self.closed:
             self._flushing = True
-            self._loop.call_soon(self.flush)
+            self.flush()
+            self._loop.call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._flushing = False
+        self.flush()
 
     def flush(self) -> None:
         """Write what the core holds now."""
-        self._flushing = False
         if self.closed or self._stream is None:
             return
         data = self.core.output()
         if data:
-            # A view is encrypted at once, in this turn; bytes would wait for the next one.
-            self._stream.write(memoryview(data))
+            self._stream.write_now(memoryview(data))
 
     def reject(self, reason: str) -> None:
         """Tell the peer why and close; its channels go too."""

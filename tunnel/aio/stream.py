@@ -77,6 +77,10 @@ class ByteStream(Protocol):
         """Send `data`, together with everything else that is written in this turn of the loop. A memoryview is used up before
         this returns; bytes are kept until the turn's end. Ignored once the stream is closing."""
 
+    def write_now(self, data: Buffer) -> None:
+        """Send `data` at once, behind what was written before in this turn: for what a peer waits for. Pressure that comes of it is
+        told in the next turn."""
+
     def write_record(self, data: Buffer) -> None:
         """Send `data` in a TLS record of its own: nothing written before or after shares it (a SPDY client loses whatever
         follows a 101 in the same record)."""

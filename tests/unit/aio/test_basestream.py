@@ -52,12 +52,34 @@ async def test_a_large_write_is_not_gathered_and_overtakes_nothing() -> None:
     assert transport.writes == []
 
 
+async def test_what_is_written_now_leaves_at_once_behind_what_waits() -> None:
+    stream, transport = connect(Owner())
+    stream.write(b"first")
+    stream.write_now(b"now")
+    assert transport.take() == b"firstnow"
+    stream.write(b"later")
+    assert transport.take() == b""
+    await turns()
+    assert transport.take() == b"later"
+
+
+async def test_pressure_of_what_is_written_now_is_told_in_a_later_turn() -> None:
+    owner = Owner()
+    stream, transport = connect(owner)
+    transport.write = lambda data: stream.pause_writing()  # type: ignore[method-assign]
+    stream.write_now(b"now")
+    assert owner.calls == ["opened"]
+    await turns()
+    assert owner.calls == ["opened", "write paused"]
+
+
 async def test_nothing_is_sent_behind_the_end() -> None:
     stream, transport = connect(Owner())
     stream.write(b"last")
     stream.write_end()
     stream.write(b"too late")
     stream.write_record(b"too late")
+    stream.write_now(b"too late")
     await turns()
     assert transport.writes == [b"last"]
     assert transport.ended

@@ -224,6 +224,17 @@ async def test_writes_of_one_turn_share_a_record_and_a_write(link: Callable[...,
     assert joined.peer.decrypt(ciphertext) == b"one two three"
 
 
+async def test_what_is_written_now_leaves_in_a_record_and_a_write_of_its_own(
+    link: Callable[..., Link],
+) -> None:
+    joined = await link().shake()
+    joined.stream.write_now(b"now")
+    assert joined.peer.decrypt(joined.transport.take()) == b"now"
+    joined.stream.write(b"later")
+    await turns()
+    assert joined.peer.decrypt(joined.transport.take()) == b"later"
+
+
 async def test_a_record_of_its_own_shares_the_write_but_not_the_record(link: Callable[..., Link]) -> None:
     joined = await link().shake()
     joined.stream.write(b"before")

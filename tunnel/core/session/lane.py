@@ -91,7 +91,7 @@ class Lane:
         self.waiting_bytes += len(frame)
 
     def flush(self) -> None:
-        """Move what the window allows into the HTTP/2 connection: all frames of one turn leave as one DATA."""
+        """Move what the window allows into the HTTP/2 connection: all frames that wait leave as one DATA."""
         if not self._waiting:
             return
         connection = self._connection
