@@ -17,6 +17,8 @@ _SPDY = {"KUBECTL_REMOTE_COMMAND_WEBSOCKETS": "false"}
 # The size of the window follows the start of the command, so the command waits for it.
 _TERMINAL = 'tty; until [ "$(stty size)" = "33 101" ]; do sleep 0.1; done; stty size'
 ECHO = "while read word; do echo got $word; done; exit 0"
+# It says nothing before it has read a line: kubectl may throw away what comes before its own first byte (see `Kubectl.run`).
+_COUNT = "read line; echo counts; wc -c"
 _WEBSOCKET = {"KUBECTL_REMOTE_COMMAND_WEBSOCKETS": "true"}
 
 
@@ -68,14 +70,14 @@ def exec_brings_input_and_its_end(kubectl: Kubectl) -> None:
     """What is piped into exec -i reaches the command, and so does its end."""
     ran = _exec_until_answered(kubectl, "cat", written=b"abc\n", answer="abc")
     assert ran.stdout == "abc\n"
-    counted = _exec_until_answered(kubectl, "sh", "-c", "echo counts; wc -c", written=b"", answer="counts")
+    counted = _exec_until_answered(kubectl, "sh", "-c", _COUNT, written=b"go\n", answer="counts")
     assert counted.stdout.split() == ["counts", "0"]
 
 
 def _exec_until_answered(
     kubectl: Kubectl, *command: str, written: bytes, answer: str, settings: Mapping[str, str] | None = None
 ) -> Result:
-    """Run exec -i, and end its input when the answer has come.
+    """Run exec -i, and end its input when the answer to what was written has come.
 
     containerd loses an end that comes before it has opened the command's input, and the command waits for ever (2 of 600
     `exec -i … wc -c </dev/null` on a busy machine, straight to the apiserver; containerd/containerd#4489 and #9423).

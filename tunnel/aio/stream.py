@@ -79,7 +79,7 @@ class ByteStream(Protocol):
 
     def write_now(self, data: Buffer) -> None:
         """Send `data` at once, behind what was written before in this turn: for what a peer waits for. Pressure that comes of it is
-        told in the next turn."""
+        told in the next turn. Ignored once the stream is closing."""
 
     def write_record(self, data: Buffer) -> None:
         """Send `data` in a TLS record of its own: nothing written before or after shares it (a SPDY client loses whatever
