@@ -219,23 +219,27 @@ class Exchange:
             check_plain_status(head.status)
         elif upgrade_outcome(head.status) is UpgradeOutcome.SPLICE:
             check_upgrade_response(self._upgrade, head)
-        fields = _SHAPES.quick(head.fields)
-        if fields is None:
-            check_upstream_fields(head.fields)
-            if sum(len(name) + len(value) + 2 for name, value in head.fields) > _HEAD_ROOM:
-                raise BadGateway("the apiserver's answer has too large a head")
-            fields = with_own_location(
-                _sanitise(head.fields), self._link.upstream_url, b"", target=self.request.head.target
-            )
-        if head.status == 101:
-            assert self._upgrade is not None
-            fields += upgrade_request_fields(self._upgrade)
+        block = None if head.status == 101 else _SHAPES.block(head.block)
+        fields = self._judged(head) if block is None else None
         bodiless = length == NONE
         if bodiless:
             declared = declared_length(head.fields)
             length = BODY_UNKNOWN if declared is None or head.status == 204 else declared
         size = length if length >= 0 else BODY_UNKNOWN
-        return Head(self.request.id, ResponseHead(head.status, fields), size, bodiless)
+        return Head(self.request.id, ResponseHead(head.status, fields, block=block), size, bodiless)
+
+    def _judged(self, head: ResponseHead) -> list[Field]:
+        """Return what may travel on of a head, judged field by field."""
+        check_upstream_fields(head.fields)
+        if sum(len(name) + len(value) + 2 for name, value in head.fields) > _HEAD_ROOM:
+            raise BadGateway("the apiserver's answer has too large a head")
+        fields = with_own_location(
+            _sanitise(head.fields), self._link.upstream_url, b"", target=self.request.head.target
+        )
+        if head.status == 101:
+            assert self._upgrade is not None
+            fields += upgrade_request_fields(self._upgrade)
+        return fields
 
     def _get_channel(self) -> None:
         channel = self._link.channels.take(self)

@@ -167,6 +167,11 @@ class DenyList:
         """Return why a certificate is denied, in words for its holder, or None; cheap enough for each request."""
         return self.current().refuses(peer)
 
+    @property
+    def next_look(self) -> float:
+        """When it is time for another look, on the clock of `current`."""
+        return self._file.next_look
+
     def current(self, now: float | None = None) -> Denials:
         """Return what is denied, at a monotonic time in seconds; None for now."""
         return self._file.current(time.monotonic() if now is None else now)

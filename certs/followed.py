@@ -26,6 +26,9 @@ class Followed(Generic[T]):
         make: reads them and returns the value; raises CertificateProblem.
         interval_seconds: how often they are looked at.
 
+    Attributes:
+        next_look: when it is time for another look, on the clock of `current`.
+
     Raises:
         CertificateProblem: they cannot be used now.
     """
@@ -41,7 +44,7 @@ class Followed(Generic[T]):
         self._make = make
         self._files = WatchedFiles(paths, interval_seconds)
         self._interval = interval_seconds
-        self._next_look = float("-inf")
+        self.next_look = float("-inf")
         self._fault: str | None = None
         self._said: str | None = None
         # Looked at before they are read: what changes in between is found by the next look.
@@ -68,8 +71,8 @@ class Followed(Generic[T]):
         Args:
             now: seconds on a clock that never goes back.
         """
-        if now >= self._next_look:
-            self._next_look = now + self._interval
+        if now >= self.next_look:
+            self.next_look = now + self._interval
             self._look()
         return self._value
 

@@ -79,6 +79,8 @@ class PeerCertificate:
 
     def problem_at(self, now: float) -> str | None:
         """Return why the certificate is not valid at `now` in words for its holder, or None where it is."""
+        if self.valid_at(now):
+            return None  # asked for each request
         problem = self.lifetime.problem_at(_moment(now))
         return problem and f"the client certificate {problem}"
 

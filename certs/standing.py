@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from certs.denied import DenyList
+from certs.denied import Denials, DenyList
 from certs.peer import PeerCertificate
 from certs.trust import Trust
 
@@ -30,6 +30,8 @@ class Standing:
         self._trust = trust
         self.peers = trust.peers
         self.denied = denied
+        self._next_look = float("-inf")
+        self._denials = Denials()
 
     def read(self, der: bytes) -> PeerCertificate:
         """Return what a certificate says, by the authorities trusted now. Raises PeerRefused where it cannot be parsed."""
@@ -57,10 +59,17 @@ class Standing:
         What an agent has open by a certificate that has run out may go on if it has renewed; by one that was revoked, nothing.
         """
         now = time.monotonic()
-        self._trust.refresh(now)
+        if now >= self._next_look:
+            self._look(now)
         if not self.peers.trusts(peer):
             return "the authority of the client certificate is no longer trusted here"
-        return self.denied.current(now).refuses(peer)
+        return self._denials.refuses(peer)
+
+    def _look(self, now: float) -> None:
+        """Look at files whose time has come; asking each of them for each request would cost five calls."""
+        self._trust.refresh(now)
+        self._denials = self.denied.current(now)
+        self._next_look = min(self._trust.next_look, self.denied.next_look)
 
     def sweep(self, holders: Iterable[tuple[Holder, PeerCertificate]]) -> list[tuple[Holder, str]]:
         """Return those whose certificates no longer stand, each with the reason, to be cut.

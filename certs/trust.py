@@ -48,6 +48,11 @@ class Trust:
         """Why the files as they are now are not in force; None where they are."""
         return self._files.problem
 
+    @property
+    def next_look(self) -> float:
+        """When it is time for another look, on the clock of `refresh`."""
+        return self._files.next_look
+
     def refresh(self, now: float) -> None:
         """Take up what changed, where it is time for a look.
 

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import httptools
 
+from agent.upstream.known import KnownAnswer, KnownAnswers
 from tunnel.aio.sockets import UPSTREAM_LEG, UPSTREAM_PATIENT_LEG
 from tunnel.aio.stream import ByteStream
 from tunnel.core import limits
@@ -56,12 +57,14 @@ class UpstreamConnection:
 
     Args:
         pool: gets it back.
+        known: heads of this apiserver's answers.
     """
 
     stream: ByteStream
 
-    def __init__(self, pool: Returns) -> None:
+    def __init__(self, pool: Returns, known: KnownAnswers) -> None:
         self._pool = pool
+        self._known = known
         self._parser: Any = None  # httptools declares its parser without types
         self._responder: Responder | None = None
         self._method = b""
@@ -69,6 +72,7 @@ class UpstreamConnection:
         self._head_bytes = 0
         self._reading = _Reading.OVER
         self._left = 0
+        self._first_read: memoryview | None = None  # of an answer, while it is parsed
         self._answered = False
         self._request_whole = True
         self._write_paused = False
@@ -106,7 +110,7 @@ class UpstreamConnection:
         self._request_whole = True
 
     def _expect_head(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser = None
         self._reading = _Reading.HEAD
         self._fields = []
         self._head_bytes = 0
@@ -124,8 +128,10 @@ class UpstreamConnection:
         self._answered = True
         if self._reading is _Reading.COUNTED_BODY:
             self._count(data)
-        else:
+        elif self._parser is not None:
             self._parse(data)
+        else:
+            self._begin_answer(data)
 
     def stream_ended(self) -> None:
         if self._reading is _Reading.PARSED_BODY and self._left == UNTIL_CLOSE:
@@ -171,6 +177,28 @@ class UpstreamConnection:
             responder.upstream_lost(reason, answered=self._answered, reused=self._served > 0)
 
     # Reading ---------------------------------------------------------------------------------------
+
+    def _begin_answer(self, data: memoryview) -> None:
+        """Take the first read of an answer."""
+        known = self._known.recognise(data) if self._method != b"HEAD" else None
+        if known is None:
+            self._parser = httptools.HttpResponseParser(self)
+            self._first_read = data
+            self._parse(data)
+            self._first_read = None
+        else:
+            self._take_known(known, data)
+
+    def _take_known(self, known: KnownAnswer, data: memoryview) -> None:
+        """Begin an answer whose head needs no parsing; what is behind it in the read is of its body."""
+        responder = self._responder
+        assert responder is not None
+        self._keep_alive = True
+        self._left = known.length
+        self._reading = _Reading.COUNTED_BODY
+        responder.upstream_head(ResponseHead(known.status, block=known.block), known.length)
+        if self._responder is responder and len(data) > known.end:
+            self._count(data[known.end :])
 
     def _count(self, data: memoryview) -> None:
         """A body of known length needs no parser: its bytes go on as the views they came in."""
@@ -232,6 +260,8 @@ class UpstreamConnection:
         self._keep_alive = self._parser.should_keep_alive() and length != UNTIL_CLOSE
         self._reading = _Reading.PARSED_BODY
         self._left = length
+        if self._first_read is not None:
+            self._known.learn(self._first_read, self._fields)
         assert self._responder is not None
         self._responder.upstream_head(head, length)
         if length in (NONE, 0):

@@ -6,6 +6,7 @@ from collections import deque
 from typing import Final, Protocol
 
 from agent.upstream.connection import UpstreamConnection
+from agent.upstream.known import KnownAnswers
 from agent.upstream.target import UpstreamTarget
 from tunnel.aio.errors import DialFailed
 from tunnel.core.errors import BadGateway, Refusal, TooManyRequests, Unavailable
@@ -41,6 +42,7 @@ class UpstreamPool:
         self._limit = limit
         self._connect_seconds = connect_seconds
         self._loop = asyncio.get_running_loop()
+        self._known = KnownAnswers()
         self._idle: deque[UpstreamConnection] = deque()
         self._open: set[UpstreamConnection] = set()
         self._dialling = 0
@@ -74,7 +76,7 @@ class UpstreamPool:
 
     async def _dial(self, borrower: Borrower) -> None:
         started = self._loop.time()
-        connection = UpstreamConnection(self)
+        connection = UpstreamConnection(self, self._known)
         try:
             await self._target.connect(connection, started + self._connect_seconds)
         except DialFailed as error:

@@ -15,6 +15,7 @@ from tunnel.core.channel.stub_side import (
     ResponseAborted,
     ResponseData,
     ResponseEnded,
+    ResponseReceived,
     ResponseStarted,
     StubChannel,
 )
@@ -110,6 +111,11 @@ class ResponseChannel:
 
     def _hear(self, event: ChannelEvent) -> None:
         match event:
+            case ResponseReceived():
+                self._start(event.head)
+                if self._asker is not None:
+                    self._asker.response_data(event.data)
+                self._end()
             case ResponseStarted():
                 self._start(event.head)
             case ResponseEnded():

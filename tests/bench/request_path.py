@@ -23,6 +23,7 @@ from agent.session import AgentLink as AgentSide
 from agent.session import Fence
 from agent.upstream.connection import UpstreamConnection
 from agent.upstream.credential import StaticToken
+from agent.upstream.known import KnownAnswers
 from certs.peer import PeerCertificate
 from stub.agents.channel import ResponseChannel
 from stub.agents.link import AgentLink
@@ -173,7 +174,7 @@ class _OneConnection:
     dial_milliseconds = 0
 
     def __init__(self, stream: Any) -> None:
-        self.connection = UpstreamConnection(cast("Any", self))
+        self.connection = UpstreamConnection(cast("Any", self), KnownAnswers())
         self.connection.stream_opened(stream)
 
     def borrow(self, borrower: Any, *, fresh: bool = False) -> None:

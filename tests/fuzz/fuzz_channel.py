@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from tests.channel_events import in_parts
 from tests.fuzz.material import Material, cut
 from tunnel.core.channel.agent_side import AgentChannel
 from tunnel.core.channel.states import ChannelState
@@ -49,7 +50,7 @@ class Heard:
         return self
 
     def _read(self, chunk: bytes) -> None:
-        for event in self.channel.receive(memoryview(chunk)):
+        for event in in_parts(self.channel.receive(memoryview(chunk))):
             self._check(event)
 
     def _check(self, event: object) -> None:
@@ -75,14 +76,17 @@ class Heard:
 
 
 def one_input(data: bytes) -> None:
-    """Invariants: the stub says the same to bytes in pieces as byte by byte, never passes on more or less than a response
+    """Invariants: the stub says the same to bytes in pieces, or in one, as byte by byte, never passes on more or less than a response
     announced, and raises nothing but PeerViolation; neither does the agent."""
     material = Material(data)
     greeted, framed, size = material.byte() & 1, material.byte() & 1, material.byte() + 2
-    stream = (HELLO if greeted else b"") + (material.lane_frames() if framed else material.rest())
+    rest = material.lane_frames() if framed else material.rest()
+    stream = (HELLO if greeted else b"") + rest
     by_byte, in_pieces = Heard().feed(cut(stream, 1)), Heard().feed(cut(stream, size))
-    if not by_byte.violated and not in_pieces.violated:
-        assert by_byte.said == in_pieces.said
+    whole = Heard().feed([HELLO, rest] if greeted else [rest])
+    for other in (in_pieces, whole):
+        if not by_byte.violated and not other.violated:
+            assert by_byte.said == other.said
     agent = AgentChannel()
     if greeted:
         agent.receive(StubHello("stub-1").encode())

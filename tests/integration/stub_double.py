@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from tests import pki
+from tests.channel_events import in_parts
 from tests.integration.agent_double import CHANNEL, SESSION
 from tests.integration.tls_end import TlsEnd
 from tests.integration.tunnel_fixture import Certificates
@@ -145,7 +146,7 @@ class StubDouble:
         core, running = StubChannel(), Response()
         try:
             while received := await end.read():
-                for event in core.receive(memoryview(received)):
+                for event in in_parts(core.receive(memoryview(received))):
                     running = self._hear(event, running)
                 if core.awaits_done:
                     end.write(core.send_done())

@@ -281,6 +281,20 @@ REQUESTS: Final = (
         ("tests/unit/agent/upstream/test_connection.py",),
     ),
     Mutation(
+        "a head that was seen before hides that its connection closes",
+        "agent/upstream/known.py",
+        " or not _SPECIAL.isdisjoint(folded)",
+        "",
+        ("tests/unit/agent/upstream/test_known.py",),
+    ),
+    Mutation(
+        "a response in one read is longer than it says",
+        "tunnel/core/channel/stub_side.py",
+        "        if head.length != length or head.bodiless or head.response.status == 101:\n",
+        "        if head.bodiless or head.response.status == 101:\n",
+        ("tests/unit/core/channel/test_stub_side.py",),
+    ),
+    Mutation(
         "a selector among so many parameters that Go reads none",
         "tunnel/core/policy/request.py",
         '    if query.count(b"&") >= _QUERY_PAIRS:\n',

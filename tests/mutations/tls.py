@@ -50,7 +50,7 @@ TLS: Final = (
     Mutation(
         "a revoked certificate stands",
         STANDING,
-        "        return self.denied.current(now).refuses(peer)\n",
+        "        return self._denials.refuses(peer)\n",
         "        return None\n",
         ("tests/unit/certs/test_standing.py",),
     ),

@@ -124,22 +124,22 @@ class SessionRunner(Generic[Event]):
     def flush_soon(self) -> None:
         """Write what the core holds: the first that a turn has to say at once, for the other end to begin with, and the rest of it
         together at its end."""
-        if not self._flushing and not self.closed:
+        if not self._flushing and self.flush():
             self._flushing = True
-            self.flush()
             self._loop.call_soon(self._end_turn)
 
     def _end_turn(self) -> None:
         self._flushing = False
         self.flush()
 
-    def flush(self) -> None:
-        """Write what the core holds now."""
+    def flush(self) -> bool:
+        """Write what the core holds now; return whether there was anything."""
         if self.closed or self._stream is None:
-            return
+            return False
         data = self.core.output()
         if data:
             self._stream.write_now(memoryview(data))
+        return bool(data)
 
     def reject(self, reason: str) -> None:
         """Tell the peer why and close; its channels go too."""

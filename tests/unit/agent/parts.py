@@ -18,9 +18,11 @@ from agent.session import AgentLink, Fence
 from agent.settings import AgentSettings
 from agent.upstream.connection import UpstreamConnection
 from agent.upstream.credential import Credential, StaticToken
+from agent.upstream.known import KnownAnswers
 from agent.upstream.pool import Borrower, UpstreamPool
 from agent.upstream.reviews import Reviews
 from agent.upstream.tokens import AccountTokens
+from tests.channel_events import in_parts
 from tests.unit.core.session.pair import heard
 from tests.unit.fakes import FakeStream
 from tunnel.core.channel.stub_side import (
@@ -65,7 +67,7 @@ class Apiserver:
 
     def __init__(self, pool: Any) -> None:
         self.stream = FakeStream()
-        self.connection = UpstreamConnection(pool)
+        self.connection = UpstreamConnection(pool, KnownAnswers())
         self.stream.open(self.connection)
 
     def taken(self) -> bytes:
@@ -125,7 +127,7 @@ class NearChannel:
     def heard(self) -> list[object]:
         """What was written: heads, bytes, and `end` or `abort`."""
         found: list[object] = []
-        for event in self.core.receive(memoryview(self.stream.take())):
+        for event in in_parts(self.core.receive(memoryview(self.stream.take()))):
             match event:
                 case ResponseStarted():
                     found.append(event.head)

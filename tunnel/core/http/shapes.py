@@ -86,6 +86,18 @@ class Shapes:
             return shape.lines % tuple(words[1::2])
         return shape.lines % tuple([words[index] for index in shape.values])
 
+    def block(self, block: bytes) -> bytes | None:
+        """Return what may travel on of a block, as a block, or None where it has to be judged the long way."""
+        if not block:
+            return b""
+        words = block.split(b"\0")
+        shape = self._shape(tuple(words[::2]))
+        if shape is None or len(block) > _QUICK_BYTES or block.translate(None, _BLOCK_BYTES):
+            return None
+        if shape.values is None:
+            return block
+        return b"\0".join([word for index in shape.kept for word in words[2 * index : 2 * index + 2]])
+
     def _shape(self, names: tuple[bytes, ...]) -> Shape | None:
         try:
             return self._known[names]

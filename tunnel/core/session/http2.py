@@ -30,6 +30,7 @@ from hyperframe.frame import (
     HeadersFrame,
     PushPromiseFrame,
     RstStreamFrame,
+    SettingsFrame,
     WindowUpdateFrame,
 )
 
@@ -90,6 +91,7 @@ class TunnelConnection(H2Connection):
         client_side: True at the stub: it sends the requests, although the agent dialled.
 
     Attributes:
+        streams_allowed: how many streams may be open at once, by the peer's settings and `limits.BODY_STREAMS`.
         frames_left: how many more frames this turn may have, the lane's own included.
         unread: what came and is left for a later turn.
     """
@@ -106,6 +108,7 @@ class TunnelConnection(H2Connection):
             )
         )
         self.encoder = _PlainEncoder()
+        self.streams_allowed = limits.BODY_STREAMS
         self._stream_frames = FrameRate(limits.STREAM_FRAMES_PER_SECOND)
         self._control_frames = FrameRate(limits.CONTROL_FRAMES_PER_SECOND)
         self._credit_frames = FrameRate(limits.CREDIT_FRAMES_PER_SECOND)
@@ -160,6 +163,12 @@ class TunnelConnection(H2Connection):
             yield from events
         self._return_connection_credit()
 
+    def _receive_settings_frame(self, frame: SettingsFrame) -> tuple[list[Frame], list[Event]]:
+        frames, events = super()._receive_settings_frame(frame)
+        # Kept, because it is asked for each request, and takes five calls in h2.
+        self.streams_allowed = min(limits.BODY_STREAMS, self.remote_settings.max_concurrent_streams)
+        return frames, events
+
     def hold(self, data: bytes | memoryview, now: float) -> None:
         """Leave `data`, which arrived at `now`, for a later turn: this one is the lane's."""
         self.now = now
@@ -191,11 +200,12 @@ class TunnelConnection(H2Connection):
         """Take a frame's header, or what is there of it, and decide who reads the rest."""
         start = position
         position += _FRAME.size - len(self._header)
-        header = self._header + bytes(data[start:position])
+        header = bytes(data[start:position])
         if len(header) < _FRAME.size:
-            self._header = header
-            return len(data)
-        self._header = b""
+            header = self._header = self._header + header
+            if len(header) < _FRAME.size:
+                return len(data)
+            self._header = b""
         self.frames_left -= 1
         high, low, kind, flags, number = _FRAME.unpack(header)
         length = high << 16 | low

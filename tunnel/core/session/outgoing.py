@@ -56,9 +56,13 @@ class OutgoingBodies:
     def left(self) -> int:
         """How many more bodies the session takes now."""
         connection = self._connection
-        allowed = min(limits.BODY_STREAMS, connection.remote_settings.max_concurrent_streams)
+        left = connection.streams_allowed - len(connection.streams)
         never_used = (connection.HIGHEST_ALLOWED_STREAM_ID - connection.highest_outbound_stream_id) // 2
-        return max(0, min(allowed - len(connection.streams), never_used) - len(self._unopened))
+        # Asked for each request; min and max would cost more than all the rest.
+        if left > never_used:
+            left = never_used
+        left -= len(self._unopened)
+        return left if left > 0 else 0
 
     def open(self, request: RequestId) -> None:
         """Open the stream of a body whose REQUEST is on the lane, or as soon as the lane's window has let that out."""

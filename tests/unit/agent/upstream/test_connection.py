@@ -3,6 +3,7 @@
 import pytest
 
 from agent.upstream.connection import UpstreamConnection
+from agent.upstream.known import KnownAnswers
 from tests.unit.fakes import FakeStream
 from tunnel.aio.sockets import UPSTREAM_LEG, UPSTREAM_PATIENT_LEG
 from tunnel.core import limits
@@ -50,9 +51,9 @@ class Responding:
 class Upstream:
     """A connection, and the pool that it comes back to."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: KnownAnswers | None = None) -> None:
         self.free = self.gone = 0
-        self.connection = UpstreamConnection(self)
+        self.connection = UpstreamConnection(self, known or KnownAnswers())
         self.stream = FakeStream()
         self.stream.open(self.connection)
 

@@ -9,6 +9,7 @@ import pytest
 from agent.settings import AgentSettings
 from agent.upstream.connection import UpstreamConnection
 from agent.upstream.credential import BasicPassword, NoToken, StaticToken, TokenFile
+from agent.upstream.known import KnownAnswers
 from agent.upstream.plugin import PluginCredential
 from agent.upstream.target import target_of
 from tunnel.aio.sockets import UPSTREAM_LEG
@@ -164,5 +165,5 @@ async def test_connections_are_dialled_so_that_a_dead_path_is_found_out(
     monkeypatch.setattr("agent.upstream.target.dial_plain", dial)
     monkeypatch.setattr("agent.upstream.target.dial_tls", dial)
     target = target_of(replace(settings, upstream=f"{scheme}://10.0.0.1:6443"))
-    await target.connect(UpstreamConnection(cast("Any", None)), 0.0)
+    await target.connect(UpstreamConnection(cast("Any", None), KnownAnswers()), 0.0)
     assert dialled == [UPSTREAM_LEG]

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.channel_events import in_parts
 from tests.unit.core.channel.frames import ABORT, END, HELLO, UNKNOWN, data, head
 from tests.unit.core.properties import cuts, pieces
 from tunnel.core import limits
@@ -15,6 +16,7 @@ from tunnel.core.channel.stub_side import (
     ResponseAborted,
     ResponseData,
     ResponseEnded,
+    ResponseReceived,
     ResponseStarted,
     StubChannel,
 )
@@ -28,7 +30,7 @@ Said = tuple[str, object]
 
 def flat(events: list[ChannelEvent], into: list[Said]) -> None:
     """Add `events`, views copied and neighbouring pieces of one kind joined."""
-    for event in events:
+    for event in in_parts(events):
         name = type(event).__name__
         if isinstance(event, ResponseData | RawReceived):
             piece = bytes(event.data)
@@ -52,7 +54,7 @@ def greeted(*frames: bytes) -> tuple[StubChannel, list[ChannelEvent]]:
     """A channel behind its HELLO, and what it says to `frames`."""
     channel = StubChannel()
     channel.receive(memoryview(HELLO))
-    return channel, channel.receive(memoryview(b"".join(frames)))
+    return channel, list(in_parts(channel.receive(memoryview(b"".join(frames)))))
 
 
 bodies = st.lists(st.binary(min_size=1, max_size=30), max_size=4)
@@ -72,6 +74,40 @@ def streams(draw: st.DrawFn) -> bytes:
     large = b"".join([head().encode(), *map(data, draw(bodies))])
     raw = head(status=101).encode() + draw(st.binary(max_size=30))
     return b"".join([HELLO, *small, draw(st.sampled_from([b"", large + END, large + ABORT, raw]))])
+
+
+@given(small_responses(), st.integers(-1, 300))
+def test_a_response_says_the_same_in_one_read_and_in_any_two(response: bytes, at: int) -> None:
+    channel, whole = StubChannel(), list[Said]()
+    channel.receive(memoryview(HELLO))
+    flat(channel.receive(memoryview(response)), whole)
+    at %= len(response)
+    assert channel.state is ChannelState.IDLE
+    assert whole == said(HELLO + response, [len(HELLO), at or len(response), len(response)])[1:]
+
+
+def test_a_small_response_in_one_read_is_one_event() -> None:
+    channel = StubChannel()
+    channel.receive(memoryview(HELLO))
+    begun = head(3)
+    (event,) = channel.receive(memoryview(begun.encode() + data(b"abc") + END))
+    assert isinstance(event, ResponseReceived)
+    assert (event.head, bytes(event.data)) == (begun, b"abc")
+    assert channel.state is ChannelState.IDLE
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        (head(3).encode(), data(b"abcd"), END),
+        (head(4).encode(), data(b"abc"), END),
+        (head(0).encode(), data(b"abc"), END),
+        (head(3, bodiless=True).encode(), data(b"abc"), END),
+    ],
+)
+def test_a_response_in_one_read_is_held_to_its_length(frames: tuple[bytes, ...]) -> None:
+    with pytest.raises(PeerViolation):
+        greeted(*frames)
 
 
 @given(streams(), cuts)

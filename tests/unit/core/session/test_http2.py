@@ -124,6 +124,15 @@ def test_the_limit_of_streams_holds_at_the_peer(monkeypatch: pytest.MonkeyPatch)
         carry(stub, agent)
 
 
+def test_the_streams_allowed_follow_the_peer_up_to_our_own_limit() -> None:
+    stub, agent = connected()
+    assert stub.streams_allowed == limits.BODY_STREAMS
+    for announced, allowed in ((3, 3), (limits.BODY_STREAMS + 1, limits.BODY_STREAMS), (0, 0)):
+        agent.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: announced})
+        carry(agent, stub)
+        assert stub.streams_allowed == allowed
+
+
 def test_closed_streams_are_forgotten_at_once() -> None:
     stub, agent = connected()
     stub.send_headers(3, stream_head(b"/body/1"), end_stream=True)

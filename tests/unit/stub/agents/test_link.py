@@ -263,10 +263,14 @@ async def test_a_finished_body_is_forgotten(agent: FarAgent) -> None:
     assert asker.heard == []
 
 
-async def test_a_body_without_a_stream_left_is_refused_before_anything_is_sent(
-    agent: FarAgent, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def two_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions that begin allow two streams, the lane's included."""
     monkeypatch.setattr(limits, "BODY_STREAMS", 2)
+
+
+@pytest.mark.usefixtures("two_streams")
+async def test_a_body_without_a_stream_left_is_refused_before_anything_is_sent(agent: FarAgent) -> None:
     ask(agent.link, Asking(), stream=True)
     with pytest.raises(TooManyRequests):
         ask(agent.link, Asking(), stream=True)

@@ -126,7 +126,9 @@ async def test_a_request_that_was_not_even_written_goes_to_another_agent_whateve
     stub: Stub, first: FarAgent, second: FarAgent
 ) -> None:
     user = stub.user()
-    first.link.runner.flush_soon()  # so what is asked now is not the first of its turn, which leaves at once
+    first.link.withdraw(
+        RequestId(9)
+    )  # so what is asked now is not the first of its turn, which leaves at once
     user.ask("DELETE /api/v1/namespaces/a")
     first.stream.lose(LOST)  # before the end of the turn in which it was asked
     assert asked(second) == [(b"DELETE", b"/api/v1/namespaces/a", b"")]
@@ -235,7 +237,9 @@ async def test_what_was_not_even_written_waits_for_an_agent_where_there_is_no_ot
     stub: Stub, first: FarAgent
 ) -> None:
     user = stub.user()
-    first.link.runner.flush_soon()  # so what is asked now is not the first of its turn, which leaves at once
+    first.link.withdraw(
+        RequestId(9)
+    )  # so what is asked now is not the first of its turn, which leaves at once
     user.ask("DELETE /api/v1/namespaces/a")
     first.stream.lose(LOST)  # before the end of the turn in which it was asked
     status, fields, body = user.answer()
