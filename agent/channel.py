@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from agent.recent import RecentAnswers
 from tunnel.aio.sockets import TUNNEL_LEG, TUNNEL_PATIENT_LEG
@@ -17,6 +17,9 @@ from tunnel.core.wire.exchange import Head
 
 if TYPE_CHECKING:
     from agent.channels import ChannelPool
+
+_JOINED_BYTES: Final = 16 * limits.KIB
+"""A smaller piece of a body is written together with its header: copying it costs less than another write."""
 
 _log = logging.getLogger(__name__)
 
@@ -127,8 +130,12 @@ class Channel:
 
     def data(self, data: bytes | memoryview) -> None:
         """Send part of the body."""
-        self.stream.write(data_header(len(data)))
-        self.stream.write(data)
+        size = len(data)
+        if size < _JOINED_BYTES:
+            self.stream.write(b"".join((data_header(size), data)))
+        else:
+            self.stream.write(data_header(size))
+            self.stream.write(data)
 
     def end(self) -> None:
         """End the response; the channel goes back to the pool, after the stub's DONE where it must."""

@@ -13,7 +13,7 @@ from typing import Final
 
 from tunnel.aio.closing import CloseClock, Ending, Peer
 from tunnel.aio.errors import CloseTimeout, StreamError, TruncatedError
-from tunnel.aio.readbuffer import READ_BUFFER
+from tunnel.aio.readbuffer import BULK_BYTES, READ_BUFFER
 from tunnel.aio.sockets import SocketOptions
 from tunnel.aio.stream import Buffer, StreamHandler, TlsFacts
 from tunnel.aio.transport import StreamTransport
@@ -31,7 +31,8 @@ class BaseStream(asyncio.BufferedProtocol):
         choose: gives the handler, as soon as the connection is ready.
         on_failed: told, in place of the handler, that the connection ended before it was ready.
         options: what is set on the socket.
-        read_budget: bytes this stream may deliver in one turn of the loop.
+        read_budget: bytes this stream may deliver in one turn of the loop; one for bulk may deliver more where it has the turn to itself
+            (`ReadBuffer.share`).
         write_high: the high-water mark, in bytes.
     """
 
@@ -45,10 +46,12 @@ class BaseStream(asyncio.BufferedProtocol):
         "_gathered",
         "_gathered_bytes",
         "_handler",
+        "_long_reads_bytes",
         "_loop",
         "_on_failed",
         "_options",
         "_paused",
+        "_read_budget",
         "_transport",
         "_turn_ends_at",
         "_turn_scheduled",
@@ -72,7 +75,9 @@ class BaseStream(asyncio.BufferedProtocol):
         self._choose = choose
         self._on_failed = on_failed
         self._options = options
+        self._read_budget = read_budget
         self._window = READ_BUFFER.window(read_budget)
+        self._long_reads_bytes = 0
         self._turn_ends_at = -1 if isinstance(loop, asyncio.SelectorEventLoop) else read_budget
         self._write_high = write_high
         self._handler: StreamHandler | None = None
@@ -206,6 +211,8 @@ class BaseStream(asyncio.BufferedProtocol):
         if not self._ending.closing:
             self._received(self._window[:nbytes])
         if nbytes == self._turn_ends_at:
+            self._long_reads_bytes += nbytes
+            READ_BUFFER.filled()
             # libuv reads the same socket again, up to 32 times in a turn, but only behind a read that filled the buffer.
             # So a full buffer is the one case in which the turn has to be ended by hand. Pausing is not free (a pair of
             # io_uring_enter in libuv), so asyncio's own loop, which reads once in a turn, is spared it.
@@ -338,6 +345,8 @@ class BaseStream(asyncio.BufferedProtocol):
     def _next_turn(self) -> None:
         """Go on reading, unless the owner has paused it."""
         self._turn_scheduled = False
+        if self._long_reads_bytes:
+            self._take_share()
         closing = self._ending.closing
         if not self._transport.open or (self._paused and not closing):
             return
@@ -345,6 +354,12 @@ class BaseStream(asyncio.BufferedProtocol):
             self._guard(self._catch_up)
         if self._ending.closing or not (self._paused or self._turn_scheduled or self._is_full()):
             self._transport.resume_reading()
+
+    def _take_share(self) -> None:
+        size = max(self._read_budget, READ_BUFFER.share())
+        if size != self._turn_ends_at and self._long_reads_bytes >= BULK_BYTES:
+            self._window = READ_BUFFER.window(size)
+            self._turn_ends_at = size
 
     def _catch_up(self) -> None:
         if not self._deliver_held():

@@ -9,6 +9,7 @@ from tests.unit.aio.transport import FakeTransport, Owner, turns
 from tunnel.aio import basestream, closing
 from tunnel.aio.errors import CloseTimeout, StreamError, TruncatedError
 from tunnel.aio.plain import PlainStream
+from tunnel.aio.readbuffer import INCOMING_BYTES, ReadBuffer
 from tunnel.aio.sockets import PLAIN_LEG
 from tunnel.core import limits
 
@@ -282,6 +283,41 @@ async def test_a_full_read_ends_the_turn_where_the_loop_would_read_again(once_a_
     await turns(10)
     assert owner.data == bytes(2500)
     assert not transport.paused
+
+
+@pytest.fixture
+def read_buffer(monkeypatch: pytest.MonkeyPatch) -> ReadBuffer:
+    """A buffer that knows of no other streams."""
+    buffer = ReadBuffer()
+    monkeypatch.setattr(basestream, "READ_BUFFER", buffer)
+    monkeypatch.setattr(basestream, "BULK_BYTES", 3000)
+    return buffer
+
+
+async def test_a_stream_for_bulk_that_has_the_turn_to_itself_reads_more_in_it(
+    read_buffer: ReadBuffer,
+) -> None:
+    owner = Owner()
+    stream, transport = connect(owner, read_budget=1000)
+    stream._turn_ends_at = 1000
+    transport.arrive(bytes(10_000))
+    await turns(20)
+    assert owner.data == bytes(10_000)
+    assert transport.reads == 4
+
+
+async def test_a_stream_for_bulk_leaves_the_others_their_part_of_the_turn(read_buffer: ReadBuffer) -> None:
+    owner = Owner()
+    stream, transport = connect(owner, read_budget=1000)
+    stream._turn_ends_at = 1000
+    transport.arrive(bytes(3 * 1000))
+    await turns(20)
+    assert len(stream.get_buffer(-1)) == INCOMING_BYTES
+    for _ in range(3):
+        read_buffer.filled()
+    transport.arrive(bytes(INCOMING_BYTES))
+    await turns(20)
+    assert len(stream.get_buffer(-1)) == INCOMING_BYTES // 4
 
 
 async def test_a_pause_within_a_budgeted_read_outlasts_the_turn() -> None:

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from tunnel.aio.readbuffer import INCOMING_BYTES, READ_BUFFER, RECORD_BYTES
+from tunnel.aio.readbuffer import INCOMING_BYTES, MOST_SHARES, READ_BUFFER, RECORD_BYTES, ReadBuffer
 
 
 def test_windows_of_one_size_are_one_object() -> None:
@@ -30,3 +30,28 @@ def test_another_thread_has_another_buffer() -> None:
     others[0][:] = b"y" * 10
     READ_BUFFER.window(10)[:] = b"x" * 10
     assert bytes(others[0]) == b"y" * 10
+
+
+def turn(buffer: ReadBuffer, streams: int) -> int:
+    """What each of `streams` that have read all they may gets for the next turn."""
+    for _ in range(streams):
+        buffer.filled()
+    shares = {buffer.share() for _ in range(streams)}
+    assert len(shares) == 1
+    return shares.pop()
+
+
+def test_streams_for_bulk_share_a_turn_among_those_that_read_all_they_may() -> None:
+    buffer = ReadBuffer()
+    assert [turn(buffer, streams) * streams for streams in (1, 2, MOST_SHARES)] == [INCOMING_BYTES] * 3
+
+
+def test_a_share_has_a_smallest_size_however_many_read() -> None:
+    assert turn(ReadBuffer(), 1000) == INCOMING_BYTES // MOST_SHARES
+
+
+def test_a_crowd_that_pauses_for_a_turn_is_still_reckoned_with() -> None:
+    buffer = ReadBuffer()
+    turn(buffer, 4)
+    assert [turn(buffer, 1) for _ in range(4)] == [INCOMING_BYTES // left for left in (3, 2, 1, 1)]
+    assert turn(buffer, 4) == INCOMING_BYTES // 4

@@ -296,6 +296,19 @@ async def test_a_connection_for_bulk_encrypts_a_long_write_in_one_go(
     assert len(joined.peer.decrypt(joined.transport.take())) == 6 * RECORD_BYTES
 
 
+async def test_what_a_connection_for_bulk_encrypts_in_one_go_is_bounded(
+    link: Callable[..., Link], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls, "BULK_BYTES", 0)
+    joined = await link().shake()
+    encrypted = Sizes(joined.stream)
+    joined.stream.write(bytes(2 * tls.BULK_WRITE_BYTES + 1))
+    assert encrypted.sizes == [tls.BULK_WRITE_BYTES] * 2 + [1]
+    assert not joined.stream._outgoing.pending
+    await turns()
+    assert len(joined.peer.decrypt(joined.transport.take())) == 2 * tls.BULK_WRITE_BYTES + 1
+
+
 async def test_a_turn_delivers_a_read_in_one_piece(link: Callable[..., Link]) -> None:
     joined = await link().shake()
     joined.transport.arrive(joined.peer.encrypt(b"x" * 9_000, b"y" * 9_000))

@@ -24,7 +24,7 @@ class ChannelGreeted:
 
 @dataclass(slots=True)
 class ResponseReceived:
-    """A small response, whole in one read: `ResponseStarted`, `ResponseData` and `ResponseEnded` in one, as most come."""
+    """A small response that came whole: `ResponseStarted`, `ResponseData` and `ResponseEnded` in one, as most come."""
 
     head: Head
     data: memoryview
@@ -83,6 +83,8 @@ _END: Final = int(FrameType.END)
 _LARGEST_FRAME: Final = limits.RESPONSE_HEAD_BYTES
 _STEPS_PER_TURN: Final = 2 * limits.FRAMES_PER_TURN
 """The header of DATA is a step, and its payload another."""
+_STEPS_OF_A_RESPONSE: Final = 4
+_SMALL: Final = limits.SMALL_RESPONSE_BYTES
 
 
 class StubChannel:
@@ -111,10 +113,6 @@ class StubChannel:
         """
         if self.unread:
             data, self.unread = memoryview(self.unread + data), b""
-        elif self.state is _IDLE and not self._partial:
-            response = self._whole(data)
-            if response is not None:
-                return [response]
         events: list[ChannelEvent] = []
         position, end = 0, len(data)
         steps_left = _STEPS_PER_TURN
@@ -134,27 +132,39 @@ class StubChannel:
             elif self._partial:
                 position = self._complete(data, position, events)
             else:
-                position = self._begin(data, position, end, events)
+                begin = position
+                if self.state is _IDLE:
+                    position = self._whole(data, begin, end, events)
+                if position > begin:
+                    steps_left -= _STEPS_OF_A_RESPONSE - 1
+                else:
+                    position = self._begin(data, begin, end, events)
         return events
 
-    def _whole(self, data: memoryview) -> ResponseReceived | None:
-        """Take a small response that begins and ends with `data`, and leaves the channel idle as it was; None where it is anything else,
-        which goes frame by frame: 7 instead of 13 µs."""
-        if len(data) < 2 * _HEADER_BYTES or data[-_HEADER_BYTES:] != _END_FRAME or data[0] != _HEAD:
-            return None
-        head_end = _HEADER_BYTES + FRAME_HEADER.unpack_from(data)[1]
-        body_at, body_end = head_end + _HEADER_BYTES, len(data) - _HEADER_BYTES
-        if not body_at < body_end or head_end > _LARGEST_FRAME:
-            return None
-        kind: int
-        length: int
+    def _whole(self, data: memoryview, position: int, end: int, events: list[ChannelEvent]) -> int:
+        """Take a small response that is whole in `data` and leaves the channel idle as it was; return where it ends, or `position` where
+        it is anything else, which goes frame by frame: 7 instead of 13 µs. An agent uses the channel again that was freed last, so a
+        read often holds several."""
+        if data[position] != _HEAD or end - position < 3 * _HEADER_BYTES:
+            return position
+        head_at = position + _HEADER_BYTES
+        head_end = head_at + FRAME_HEADER.unpack_from(data, position)[1]
+        body_at = head_end + _HEADER_BYTES
+        if body_at > end or head_end - head_at > _LARGEST_FRAME:
+            return position
         kind, length = FRAME_HEADER.unpack_from(data, head_end)
-        if kind != _DATA or length != body_end - body_at or length > limits.SMALL_RESPONSE_BYTES:
-            return None
-        head = Head.decode(bytes(data[_HEADER_BYTES:head_end]))
+        body_end: int = body_at + length
+        if (
+            kind != _DATA
+            or not 0 < length <= _SMALL
+            or data[body_end : body_end + _HEADER_BYTES] != _END_FRAME
+        ):
+            return position
+        head = Head.decode(bytes(data[head_at:head_end]))
         if head.length != length or head.bodiless or head.response.status == 101:
-            return None
-        return ResponseReceived(head, data[body_at:body_end])
+            return position
+        events.append(ResponseReceived(head, data[body_at:body_end]))
+        return body_end + _HEADER_BYTES
 
     def send_done(self) -> bytes:
         """Say that the client has taken the response; the agent may use the channel again."""
