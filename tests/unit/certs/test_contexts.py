@@ -166,9 +166,7 @@ def test_a_tls_1_2_session_has_no_ticket_and_is_known_when_its_id_is_resumed(
 
 
 def test_the_stub_s_options_are_all_set(stub: ssl.SSLContext) -> None:
-    wanted = (
-        ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
-    )
+    wanted = ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     assert stub.options & wanted == wanted
     assert not stub.options & ssl.OP_IGNORE_UNEXPECTED_EOF
     assert stub.num_tickets == 0
@@ -181,6 +179,18 @@ def test_only_forward_secret_authenticated_ciphers_are_offered(stub: ssl.SSLCont
     names = {cipher["name"] for cipher in stub.get_ciphers()}
     assert all(name.startswith(("TLS_", "ECDHE-")) for name in names)
     assert not [name for name in names if "CBC" in name or (name.endswith("SHA384") and "GCM" not in name)]
+
+
+@pytest.mark.parametrize("first", ["AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305"])
+def test_of_the_ciphers_that_both_have_the_client_chooses(
+    installation: Installation, stub: ssl.SSLContext, first: str
+) -> None:
+    client = kubectl(installation)
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+    client.set_ciphers(f"ECDHE-ECDSA-{first}:{contexts.CIPHERS}")
+    chosen = Handshake(client, stub).run().server.cipher()
+    assert chosen is not None
+    assert chosen[0] == f"ECDHE-ECDSA-{first}"
 
 
 def test_a_cut_connection_does_not_look_ended(installation: Installation, stub: ssl.SSLContext) -> None:
