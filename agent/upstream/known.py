@@ -16,6 +16,10 @@ from tunnel.core.http.render import field_lines
 CAPACITY: Final = 8
 """Kinds of heads remembered. An apiserver has a few: with and without `Warning`, compressed and not, errors."""
 
+UNKNOWN_BETWEEN: Final = 1024
+"""Plain heads of other kinds that go by, once so many are remembered, before all make room for new ones. A pod behind the apiserver's proxy may
+invent names, and a pattern takes a millisecond to make."""
+
 _LINES_BYTES: Final = 4 * limits.KIB
 _READ_BYTES: Final = 8 * limits.KIB
 _LENGTH: Final = b"content-length"
@@ -23,7 +27,8 @@ _SPECIAL: Final = frozenset({b"connection", b"keep-alive", b"transfer-encoding",
 _BODILESS: Final = (b"204", b"304")
 
 # What the parser takes for a value too; one with white space around it is left to the parser, which takes that off.
-_VALUE: Final = rb"([!-~\x80-\xff][\t -~\x80-\xff]*)(?<![\t ])"
+# Nothing is tried twice (`*+`): what ends a value cannot be part of one.
+_VALUE: Final = rb"([!-~\x80-\xff][\t -~\x80-\xff]*+)(?<![\t ])"
 _STATUS_LINE: Final = rb"HTTP/1\.1 ([2-5][0-9]{2}) [\t -~\x80-\xff]*\r\n"
 _NUMBER: Final = rb"([1-9][0-9]{0,17})"
 
@@ -53,9 +58,10 @@ class _Kind(NamedTuple):
 class KnownAnswers:
     """Heads of answers seen before, in the agent's own memory."""
 
-    __slots__ = ("_kinds", "_names")
+    __slots__ = ("_kinds", "_names", "_unknown")
 
     def __init__(self) -> None:
+        self._unknown = 0
         self._kinds: list[_Kind] = []
         self._names: list[tuple[bytes, ...]] = []
 
@@ -66,7 +72,7 @@ class KnownAnswers:
             data: the first read of an answer to anything but a HEAD.
         """
         for kind in self._kinds:
-            match = kind.pattern.match(data)
+            match = kind.pattern.match(data, 0, _READ_BYTES)
             if match is not None:
                 status, *values = match.groups()
                 if status in _BODILESS:
@@ -90,6 +96,10 @@ class KnownAnswers:
         if len(lines) > _LINES_BYTES or _lines_of(bytes(data[:_READ_BYTES])) != lines:
             return
         if len(self._kinds) >= CAPACITY:
+            self._unknown += 1
+            if self._unknown < UNKNOWN_BETWEEN:
+                return
+            self._unknown = 0
             self._kinds.clear()
             self._names.clear()
         self._names.append(names)

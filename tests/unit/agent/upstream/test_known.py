@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.upstream.connection import UpstreamConnection
-from agent.upstream.known import CAPACITY, KnownAnswer, KnownAnswers
+from agent.upstream.known import CAPACITY, UNKNOWN_BETWEEN, KnownAnswer, KnownAnswers
 from tests.unit.fakes import FakeStream
 from tunnel.core.http.message import Field, ResponseHead
 
@@ -148,13 +148,29 @@ def test_bytes_behind_the_body_spoil_the_connection_of_a_known_answer_too() -> N
     assert "kept" in heard(ANSWER, known)
 
 
-def test_kinds_that_are_invented_are_forgotten() -> None:
+def invented(number: int) -> bytes:
+    return head_of([*FIELDS, (b"X-%d" % number, b"1")]) + b"body"
+
+
+def test_kinds_that_are_invented_push_no_known_one_out_soon() -> None:
     known = taught(ANSWER)
-    for number in range(CAPACITY):
-        heard(head_of([*FIELDS, (b"X-%d" % number, b"1")]) + b"body", known)
-    assert recognised(ANSWER, known) is None
-    heard(ANSWER, known)
+    for number in range(CAPACITY + UNKNOWN_BETWEEN - 2):
+        heard(invented(number), known)
     assert recognised(ANSWER, known) is not None
+    assert recognised(invented(CAPACITY), known) is None
+
+
+def test_kinds_that_come_no_more_make_room_in_the_end() -> None:
+    known = taught(*map(invented, range(CAPACITY)))
+    for _ in range(UNKNOWN_BETWEEN):
+        assert recognised(ANSWER, known) is None
+        heard(ANSWER, known)
+    assert recognised(ANSWER, known) is not None
+
+
+def test_a_head_longer_than_what_is_looked_at_is_parsed() -> None:
+    fields = [(name, b"x" * 8192 if name == b"Audit-Id" else value) for name, value in FIELDS]
+    assert recognised(head_of(fields) + b"body", taught(ANSWER)) is None
 
 
 def test_a_name_with_a_sign_of_patterns_or_templates_is_only_a_name() -> None:
