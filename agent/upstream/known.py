@@ -1,8 +1,8 @@
 """Heads of answers whose names were seen before need not be parsed again.
 
 An apiserver sends the same names in the same order with each answer of a kind; what differs are some of the values. So when the
-parser has accepted a head, its names become a pattern that takes the values out of the next one in a single pass: 4 instead of
-14 µs an answer. Only plain heads are: whole within one read, with a length, and without anything else that frames a body or keeps or
+parser has accepted a head, its names become a pattern that takes the values out of the next one in a single pass: 7 µs of 18 less for
+an answer of six fields (CPython 3.13). Only plain heads are: whole within one read, with a length, and without anything else that frames a body or keeps or
 ends the connection. Whatever the pattern does not match goes to the parser, which alone says what is wrong with it.
 """
 
@@ -18,7 +18,7 @@ CAPACITY: Final = 8
 
 UNKNOWN_BETWEEN: Final = 1024
 """Plain heads of other kinds that go by, once so many are remembered, before all make room for new ones. A pod behind the apiserver's proxy may
-invent names, and a pattern takes a millisecond to make."""
+invent names, and a pattern takes 0.7 ms to make for six fields, 5 for sixty."""
 
 _LINES_BYTES: Final = 4 * limits.KIB
 _READ_BYTES: Final = 8 * limits.KIB

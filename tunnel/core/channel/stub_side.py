@@ -143,8 +143,8 @@ class StubChannel:
 
     def _whole(self, data: memoryview, position: int, end: int, events: list[ChannelEvent]) -> int:
         """Take a small response that is whole in `data` and leaves the channel idle as it was; return where it ends, or `position` where
-        it is anything else, which goes frame by frame: 7 instead of 13 µs. An agent uses the channel again that was freed last, so a
-        read often holds several."""
+        it is anything else, which goes frame by frame: 4.0 instead of 4.8 µs, and one event for its reader instead of three. An agent uses the
+        channel again that was freed last, so a read often holds several."""
         if data[position] != _HEAD or end - position < 3 * _HEADER_BYTES:
             return position
         head_at = position + _HEADER_BYTES
