@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from agent.recent import RecentAnswers
+from tunnel.aio.basestream import DIRECT_BYTES
 from tunnel.aio.sockets import TUNNEL_LEG, TUNNEL_PATIENT_LEG
 from tunnel.aio.stream import ByteStream
 from tunnel.core import limits
@@ -17,9 +18,6 @@ from tunnel.core.wire.exchange import Head
 
 if TYPE_CHECKING:
     from agent.channels import ChannelPool
-
-_JOINED_BYTES: Final = 16 * limits.KIB
-"""A smaller piece of a body is written together with its header: copying it costs less than another write."""
 
 _log = logging.getLogger(__name__)
 
@@ -131,7 +129,8 @@ class Channel:
     def data(self, data: bytes | memoryview) -> None:
         """Send part of the body."""
         size = len(data)
-        if size < _JOINED_BYTES:
+        if size < DIRECT_BYTES:
+            # It is copied all the same, which costs less with its header than another write.
             self.stream.write(b"".join((data_header(size), data)))
         else:
             self.stream.write(data_header(size))
