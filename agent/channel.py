@@ -2,10 +2,9 @@
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from agent.recent import RecentAnswers
-from tunnel.aio.basestream import DIRECT_BYTES
 from tunnel.aio.sockets import TUNNEL_LEG, TUNNEL_PATIENT_LEG
 from tunnel.aio.stream import ByteStream
 from tunnel.core import limits
@@ -18,6 +17,9 @@ from tunnel.core.wire.exchange import Head
 
 if TYPE_CHECKING:
     from agent.channels import ChannelPool
+
+_JOINED_BYTES: Final = 16 * limits.KIB
+"""A smaller piece of a body is written together with its header: copying it costs less than another write."""
 
 _log = logging.getLogger(__name__)
 
@@ -129,8 +131,7 @@ class Channel:
     def data(self, data: bytes | memoryview) -> None:
         """Send part of the body."""
         size = len(data)
-        if size < DIRECT_BYTES:
-            # It is copied all the same, which costs less with its header than another write.
+        if size < _JOINED_BYTES:
             self.stream.write(b"".join((data_header(size), data)))
         else:
             self.stream.write(data_header(size))

@@ -58,11 +58,12 @@ class _Kind(NamedTuple):
 class KnownAnswers:
     """Heads of answers seen before, in the agent's own memory."""
 
-    __slots__ = ("_kinds", "_unknown")
+    __slots__ = ("_kinds", "_names", "_unknown")
 
     def __init__(self) -> None:
         self._unknown = 0
-        self._kinds: dict[tuple[bytes, ...], _Kind] = {}
+        self._kinds: list[_Kind] = []
+        self._names: list[tuple[bytes, ...]] = []
 
     def recognise(self, data: memoryview) -> KnownAnswer | None:
         """Return what the head says with which a read begins, or None where it has to be parsed.
@@ -70,7 +71,7 @@ class KnownAnswers:
         Args:
             data: the first read of an answer to anything but a HEAD.
         """
-        for kind in self._kinds.values():
+        for kind in self._kinds:
             match = kind.pattern.match(data, 0, _READ_BYTES)
             if match is not None:
                 status, *values = match.groups()
@@ -89,7 +90,7 @@ class KnownAnswers:
         """
         names = tuple([name for name, _ in fields])
         folded = [name.lower() for name in names]
-        if folded.count(_LENGTH) != 1 or not _SPECIAL.isdisjoint(folded) or names in self._kinds:
+        if folded.count(_LENGTH) != 1 or not _SPECIAL.isdisjoint(folded) or names in self._names:
             return
         lines = field_lines(fields)
         if len(lines) > _LINES_BYTES or _lines_of(bytes(data[:_READ_BYTES])) != lines:
@@ -100,7 +101,9 @@ class KnownAnswers:
                 return
             self._unknown = 0
             self._kinds.clear()
-        self._kinds[names] = _kind(names, folded.index(_LENGTH))
+            self._names.clear()
+        self._names.append(names)
+        self._kinds.append(_kind(names, folded.index(_LENGTH)))
 
 
 def _lines_of(data: bytes) -> bytes:

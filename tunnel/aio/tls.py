@@ -246,9 +246,7 @@ class TlsStream(BaseStream):
             and not self._missing
             and not self._header
         ):
-            # One whole record, which is what most reads are.
-            self._incoming.write(data)
-            filled = self._read_record(self._plaintext)
+            filled = self._open_record(data)
         else:
             filled, used = self._open_records(data)
             if used < size:
@@ -263,11 +261,11 @@ class TlsStream(BaseStream):
             self._transport.pause_reading()
             self._schedule_turn()
 
-    def _read_record(self, room: memoryview) -> int:
-        """Decrypt the record that OpenSSL has been given into `room`; return how much plaintext that is. Behind 0 `_ending` tells whether it
-        was the last one."""
+    def _open_record(self, record: memoryview) -> int:
+        """Decrypt one whole record, which is what most reads are, into the shared buffer; return how much plaintext that is."""
+        self._incoming.write(record)
         try:
-            count = self._read(RECORD_BYTES, room)
+            count = self._read(RECORD_BYTES, self._plaintext)
         except ssl.SSLWantReadError:
             return 0  # a record of TLS's own: a ticket, a KeyUpdate
         except ssl.SSLError as error:
@@ -285,6 +283,7 @@ class TlsStream(BaseStream):
         """
         plaintext = self._plaintext
         feed = self._incoming.write
+        read = self._read
         size = len(data)
         filled = position = 0
         missing = self._missing
@@ -305,9 +304,17 @@ class TlsStream(BaseStream):
                 break
             feed(data[position:end])
             position, missing = end, 0
-            filled += self._read_record(plaintext[filled:])
-            if self._ending.peer is not Peer.SENDS or self._ending.error is not None:
+            try:
+                count = read(RECORD_BYTES, plaintext[filled:])
+            except ssl.SSLWantReadError:
+                continue  # a record of TLS's own: a ticket, a KeyUpdate
+            except ssl.SSLError as error:
+                self._read_failed(error)
                 break
+            if not count:
+                self._ending.peer = Peer.ENDED
+                break
+            filled += count
         self._missing = missing
         return filled, position
 
@@ -361,10 +368,11 @@ class TlsStream(BaseStream):
             if size > RECORD_BYTES and self._long_bytes < BULK_BYTES:
                 self._long_bytes += size
                 self._encode_long(memoryview(data))
-            elif size > BULK_WRITE_BYTES:
+            elif size <= BULK_WRITE_BYTES:
+                if size:
+                    self._sslobj.write(data)
+            else:
                 self._encode_bulk(memoryview(data))
-            elif size:
-                self._sslobj.write(data)
         except ssl.SSLError as error:
             self._break(TlsBroken(describe_tls_error(error)))
 

@@ -79,8 +79,8 @@ class Shapes:
         if not block:
             return b""
         words = block.split(b"\0")
-        shape = self._shape_of_block(block, words)
-        if shape is None:
+        shape = self._shape(tuple(words[::2]))
+        if shape is None or len(block) > _QUICK_BYTES or block.translate(None, _BLOCK_BYTES):
             return None
         if shape.values is None:
             return shape.lines % tuple(words[1::2])
@@ -91,18 +91,12 @@ class Shapes:
         if not block:
             return b""
         words = block.split(b"\0")
-        shape = self._shape_of_block(block, words)
-        if shape is None:
+        shape = self._shape(tuple(words[::2]))
+        if shape is None or len(block) > _QUICK_BYTES or block.translate(None, _BLOCK_BYTES):
             return None
         if shape.values is None:
             return block
         return b"\0".join([word for index in shape.kept for word in words[2 * index : 2 * index + 2]])
-
-    def _shape_of_block(self, block: bytes, words: list[bytes]) -> Shape | None:
-        shape = self._shape(tuple(words[::2]))
-        if len(block) > _QUICK_BYTES or block.translate(None, _BLOCK_BYTES):
-            return None
-        return shape
 
     def _shape(self, names: tuple[bytes, ...]) -> Shape | None:
         try:

@@ -200,11 +200,12 @@ class TunnelConnection(H2Connection):
         """Take a frame's header, or what is there of it, and decide who reads the rest."""
         start = position
         position += _FRAME.size - len(self._header)
-        header = self._header + bytes(data[start:position])
+        header = bytes(data[start:position])
         if len(header) < _FRAME.size:
-            self._header = header
-            return len(data)
-        self._header = b""
+            header = self._header = self._header + header
+            if len(header) < _FRAME.size:
+                return len(data)
+            self._header = b""
         self.frames_left -= 1
         high, low, kind, flags, number = _FRAME.unpack(header)
         length = high << 16 | low

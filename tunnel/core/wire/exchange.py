@@ -8,13 +8,16 @@ from tunnel.core import limits
 from tunnel.core.errors import LocalMisuse, PeerViolation
 from tunnel.core.http.message import RequestHead, ResponseHead
 from tunnel.core.identifiers import RequestId
-from tunnel.core.wire.framing import FrameType, encode_frame
+from tunnel.core.wire.framing import FrameType, encode_frame, frame_too_large
 from tunnel.core.wire.pairs import Pair, check_block, decode_pairs
 
 BODY_UNKNOWN: Final = -1
 """A body whose length is known only at its end."""
 
 _REQUEST: Final = Struct(">QQ16sBqII")
+_FRAMED_REQUEST: Final = Struct(">BIQQ16sBqII")
+"""The same behind the header of its frame."""
+_REQUEST_FRAME: Final = int(FrameType.REQUEST)
 _BODY_STREAM: Final = 0x01
 _UPGRADE: Final = 0x02
 
@@ -53,10 +56,22 @@ class Request:
             raise LocalMisuse("a NUL byte cannot travel in a method or a target")
         head = b"\0".join((method, target, block) if block else (method, target))
         flags = _BODY_STREAM * self.body_stream | _UPGRADE * self.upgrade
-        fixed = _REQUEST.pack(
-            self.id, self.epoch, self.audit, flags, self.body_length, len(self.caller), len(head)
+        caller, body = self.caller, self.body
+        length = _REQUEST.size + len(caller) + len(head) + len(body)
+        if length > limits.FRAME_BYTES:
+            raise frame_too_large(FrameType.REQUEST, length, limits.FRAME_BYTES)
+        fixed = _FRAMED_REQUEST.pack(
+            _REQUEST_FRAME,
+            length,
+            self.id,
+            self.epoch,
+            self.audit,
+            flags,
+            self.body_length,
+            len(caller),
+            len(head),
         )
-        return encode_frame(FrameType.REQUEST, b"".join((fixed, self.caller, head, self.body)))
+        return b"".join((fixed, caller, head, body))
 
     @classmethod
     def decode(cls, payload: bytes) -> Self:

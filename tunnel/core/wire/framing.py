@@ -44,8 +44,13 @@ def encode_frame(kind: FrameType, payload: bytes = b"", limit: int = limits.FRAM
         LocalMisuse: the payload is above `limit`; the peer would end the session over it.
     """
     if len(payload) > limit:
-        raise LocalMisuse(f"{kind.name} would have {len(payload)} bytes, above {limit}")
+        raise frame_too_large(kind, len(payload), limit)
     return FRAME_HEADER.pack(kind, len(payload)) + payload
+
+
+def frame_too_large(kind: FrameType, length: int, limit: int) -> LocalMisuse:
+    """Return what is raised for a frame that is not sent, because its payload is above `limit`."""
+    return LocalMisuse(f"{kind.name} would have {length} bytes, above {limit}")
 
 
 class FrameBuffer:
